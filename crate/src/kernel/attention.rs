@@ -1,0 +1,121 @@
+//! Multi-head attention with a running softmax.
+
+use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+use burn_wgpu::CubeTensor;
+
+use super::shader::{Shader, Variant, launch, shader};
+use super::{Kernels, flex as cpu};
+
+static RUNNING_SOFTMAX: Shader = shader!("attention_running_softmax");
+
+/// How to read the operands of [`attention`].
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    /// Number of heads; the channels are `heads * d`.
+    pub heads: usize,
+    /// Query `i` sees keys `0..=i` only.
+    pub causal: bool,
+}
+
+/// `softmax(q · kᵀ / sqrt(d)) · v` for every head: q and result `[b, queries, heads*d]`, k and v `[b, keys, heads*d]`.
+#[must_use]
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: Attention) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::attention(
+        q.into_dispatch(),
+        k.into_dispatch(),
+        v.into_dispatch(),
+        shape,
+    ))
+}
+
+const WORKGROUP: u32 = 64;
+
+fn variant(d: usize, causal: bool) -> Variant {
+    let vector = d.is_multiple_of(4);
+    let lanes = if vector { d / 4 } else { d };
+    Variant::new(
+        &RUNNING_SOFTMAX,
+        &[("WG_X", WORKGROUP), ("LANES", lanes as u32), ("VECTOR", vector.into()), ("CAUSAL", causal.into())],
+    )
+}
+
+/// Head sizes of the families: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
+pub(super) fn variants() -> Vec<Variant> {
+    [2, 4, 5, 16, 32, 40, 64, 80, 160, 512]
+        .into_iter()
+        .flat_map(|d| [variant(d, false), variant(d, true)])
+        .collect()
+}
+
+pub(super) fn cube(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: Attention) -> CubeTensor {
+    let [b, queries, channels] = q.shape().dims();
+    let [_, keys, _] = k.shape().dims();
+    let d = channels / shape.heads;
+    let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
+    let groups = [(queries as u32).div_ceil(WORKGROUP), shape.heads as u32, b as u32];
+    let output = q.shape();
+    launch(variant(d, shape.causal), vec![q, k, v], output, groups, &info)
+}
+
+fn scale(d: usize) -> f32 {
+    (d as f32).sqrt().recip()
+}
+
+/// Queries whose scores exist at one time.
+const QUERY_CHUNK: usize = 256;
+
+pub(super) fn flex(q: FlexTensor, k: FlexTensor, v: FlexTensor, shape: Attention) -> FlexTensor {
+    let [b, queries, channels] = q.shape().dims();
+    let [_, keys, _] = k.shape().dims();
+    let d = channels / shape.heads;
+    let (q, k, v) = (cpu::values(q), cpu::values(k), cpu::values(v));
+    let mut y = vec![0.0; q.len()];
+    for head in 0..b * shape.heads {
+        let (batch, first) = (head / shape.heads, head % shape.heads * d);
+        let rows = |x: &[f32], from: usize, count: usize| -> Vec<f32> {
+            (from..from + count).flat_map(|i| x[i * channels + first..][..d].to_vec()).collect()
+        };
+        let k_head = transposed(&rows(&k, batch * keys, keys), d, scale(d));
+        let v_head = rows(&v, batch * keys, keys);
+        for start in (0..queries).step_by(QUERY_CHUNK) {
+            let count = QUERY_CHUNK.min(queries - start);
+            let q_head = rows(&q, batch * queries + start, count);
+            let mut scores = cpu::matmul(q_head, count, cpu::tensor(k_head.clone(), [d, keys]));
+            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+                let seen = if shape.causal { (start + i + 1).min(keys) } else { keys };
+                softmax(row, seen);
+            }
+            let values = cpu::matmul(scores, count, cpu::tensor(v_head.clone(), [keys, d]));
+            for (i, row) in values.chunks_exact(d).enumerate() {
+                y[(batch * queries + start + i) * channels + first..][..d].copy_from_slice(row);
+            }
+        }
+    }
+    cpu::tensor(y, [b, queries, channels])
+}
+
+/// `[rows, d] -> [d, rows]`, times `scale`.
+fn transposed(x: &[f32], d: usize, scale: f32) -> Vec<f32> {
+    let rows = x.len() / d;
+    let mut out = vec![0.0; x.len()];
+    for (i, row) in x.chunks_exact(d).enumerate() {
+        for (c, value) in row.iter().enumerate() {
+            out[c * rows + i] = value * scale;
+        }
+    }
+    out
+}
+
+/// Softmax over the first `seen` scores; the others become zero.
+fn softmax(row: &mut [f32], seen: usize) {
+    let largest = row[..seen].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for value in &mut row[..seen] {
+        *value = (*value - largest).exp();
+        total += *value;
+    }
+    row[..seen].iter_mut().for_each(|value| *value /= total);
+    row[seen..].fill(0.0);
+}

@@ -1,0 +1,228 @@
+//! 2-D convolution as an implicit matrix product over channels-last activations.
+
+use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::{Flex, FlexTensor};
+use burn_wgpu::{CubeBackend, CubeTensor};
+
+use super::linear::{TILES, WORKGROUP, epilogue, tile};
+use super::shader::{Shader, Variant, launch, shader};
+use super::weight::{Weight, WeightPrimitive, maybe};
+use super::{Activation, Kernels, flex as cpu};
+
+static REGISTER: Shader = shader!("conv2d_register");
+
+/// Geometry and epilogue of a convolution.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv2d {
+    /// Height of the input, before upsampling.
+    pub height: usize,
+    /// Width of the input, before upsampling.
+    pub width: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step between outputs.
+    pub stride: usize,
+    /// Zeros above and to the left.
+    pub padding: usize,
+    /// Zeros below and to the right.
+    pub padding_end: usize,
+    /// Height and width after nearest-neighbour upsampling, which happens as the input is read; the input's own
+    /// without it. Otherwise up to twice the input's.
+    pub seen: (usize, usize),
+    /// Row of `shift` to add.
+    pub shift_row: usize,
+    /// Applied before the residual.
+    pub activation: Activation,
+}
+
+impl Conv2d {
+    /// A 3x3 convolution that keeps the size of a `height` x `width` input.
+    #[must_use]
+    pub fn same(height: usize, width: usize, out_channels: usize) -> Self {
+        Self {
+            height,
+            width,
+            out_channels,
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+            padding_end: 1,
+            seen: (height, width),
+            shift_row: 0,
+            activation: Activation::None,
+        }
+    }
+
+    /// Height and width of the result.
+    #[must_use]
+    pub fn output(&self) -> (usize, usize) {
+        let side =
+            |size: usize| (size + self.padding + self.padding_end).saturating_sub(self.kernel) / self.stride + 1;
+        (side(self.seen.0), side(self.seen.1))
+    }
+
+    /// Positions that share one input value, per side.
+    fn upsample(&self) -> usize {
+        if self.seen == (self.height, self.width) { 1 } else { 2 }
+    }
+}
+
+/// `activation(x * weight + bias + shift[row]) + residual`: x `[b, height*width, c_in]`, weight of
+/// [`Weight::from_convolution`], bias `[c_out]` padded to a multiple of four, shift `[rows, c_out]`, residual and
+/// result `[b, out_height*out_width, c_out]`.
+#[must_use]
+pub fn conv2d(
+    x: Tensor<3>,
+    weight: &Weight,
+    shape: Conv2d,
+    bias: Option<&Tensor<1>>,
+    shift: Option<&Tensor<2>>,
+    residual: Option<Tensor<3>>,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::conv2d(
+        x.into_dispatch(),
+        weight.primitive(),
+        shape,
+        maybe(bias.cloned()),
+        maybe(shift.cloned()),
+        maybe(residual),
+    ))
+}
+
+fn variant(tile: (u32, u32), bias: bool, shift: bool, residual: bool, activation: Activation) -> Variant {
+    Variant::new(
+        &REGISTER,
+        &[
+            ("WG_X", WORKGROUP[0]),
+            ("WG_Y", WORKGROUP[1]),
+            ("ROWS", tile.0),
+            ("COLUMNS", tile.1),
+            ("BIAS", bias.into()),
+            ("SHIFT", shift.into()),
+            ("RESIDUAL", residual.into()),
+            ("ACTIVATION", activation.define()),
+        ],
+    )
+}
+
+pub(super) fn variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    for tile in TILES {
+        for (bias, shift, residual, activation) in [
+            (true, false, false, Activation::None),
+            (true, true, false, Activation::None),
+            (true, false, true, Activation::None),
+            (true, false, false, Activation::Relu),
+            (false, false, false, Activation::None),
+            (false, false, false, Activation::Relu),
+        ] {
+            all.push(variant(tile, bias, shift, residual, activation));
+        }
+    }
+    all
+}
+
+pub(super) fn cube(
+    x: CubeTensor,
+    weight: WeightPrimitive<CubeBackend>,
+    shape: &Conv2d,
+    bias: Option<CubeTensor>,
+    shift: Option<CubeTensor>,
+    residual: Option<CubeTensor>,
+) -> CubeTensor {
+    let [b, _, c_in] = x.shape().dims();
+    let WeightPrimitive::F32(weight) = weight;
+    let (out_h, out_w) = shape.output();
+    let c_out = shape.out_channels;
+    let o4 = c_out.div_ceil(4);
+    let rows = b * out_h * out_w;
+    let tile = tile(rows, c_out);
+    let variant = variant(tile, bias.is_some(), shift.is_some(), residual.is_some(), shape.activation);
+    let inputs = [Some(x), Some(weight), bias, shift, residual].into_iter().flatten().collect();
+    let groups =
+        [(o4 as u32).div_ceil(tile.1 * WORKGROUP[0]), (rows as u32).div_ceil(tile.0 * WORKGROUP[1]), 1];
+    let info = [
+        b,
+        shape.height,
+        shape.width,
+        c_in,
+        out_h,
+        out_w,
+        c_out,
+        o4,
+        shape.kernel,
+        shape.stride,
+        shape.padding,
+        shape.upsample(),
+        shape.seen.0,
+        shape.seen.1,
+        shape.shift_row,
+    ]
+    .map(|value| value as u32);
+    launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), groups, &info)
+}
+
+/// Floats of the gathered patches that exist at one time, 4 MiB.
+const PATCH_BUDGET: usize = 1 << 20;
+
+pub(super) fn flex(
+    x: FlexTensor,
+    weight: WeightPrimitive<Flex>,
+    shape: &Conv2d,
+    bias: Option<FlexTensor>,
+    shift: Option<FlexTensor>,
+    residual: Option<FlexTensor>,
+) -> FlexTensor {
+    let [b, _, c_in] = x.shape().dims();
+    let WeightPrimitive::F32(weight) = weight;
+    let (out_h, out_w) = shape.output();
+    let n = shape.out_channels;
+    let x = cpu::values(x);
+    let rows = b * out_h * out_w;
+    let k = shape.kernel * shape.kernel * c_in;
+    let chunk = (PATCH_BUDGET / k.max(1)).clamp(1, rows);
+    let mut product = Vec::with_capacity(rows * n.next_multiple_of(4));
+    for start in (0..rows).step_by(chunk) {
+        let end = (start + chunk).min(rows);
+        let patches = gather_patches(&x, c_in, shape, start..end);
+        product.extend(cpu::matmul(patches, end - start, weight.clone()));
+    }
+    let bias = add_shift(bias.map(cpu::values), shift.map(cpu::values), n, shape.shift_row);
+    let y = epilogue(&product, n, bias, residual.map(cpu::values), shape.activation);
+    cpu::tensor(y, [b, out_h * out_w, n])
+}
+
+fn add_shift(bias: Option<Vec<f32>>, shift: Option<Vec<f32>>, n: usize, row: usize) -> Option<Vec<f32>> {
+    let Some(shift) = shift else { return bias };
+    let mut sum = bias.unwrap_or_else(|| vec![0.0; n.next_multiple_of(4)]);
+    sum.iter_mut().zip(&shift[row * n..(row + 1) * n]).for_each(|(sum, shift)| *sum += shift);
+    Some(sum)
+}
+
+/// The inputs of output pixels `rows`, `[rows, kernel*kernel*c_in]`.
+fn gather_patches(x: &[f32], c_in: usize, shape: &Conv2d, rows: std::ops::Range<usize>) -> Vec<f32> {
+    let (out_h, out_w) = shape.output();
+    let (h, w, up) = (shape.height, shape.width, shape.upsample());
+    let mut patches = vec![0.0; rows.len() * shape.kernel * shape.kernel * c_in];
+    let mut taps = patches.chunks_exact_mut(c_in);
+    for row in rows {
+        let image = row / (out_h * out_w) * h * w;
+        let top = row % (out_h * out_w) / out_w * shape.stride;
+        let left = row % out_w * shape.stride;
+        for ky in 0..shape.kernel {
+            for kx in 0..shape.kernel {
+                let Some(patch) = taps.next() else { return patches };
+                let y = (top + ky).wrapping_sub(shape.padding);
+                let x_ = (left + kx).wrapping_sub(shape.padding);
+                if y < shape.seen.0 && x_ < shape.seen.1 {
+                    let at = (image + y / up * w + x_ / up) * c_in;
+                    patch.copy_from_slice(&x[at..at + c_in]);
+                }
+            }
+        }
+    }
+    patches
+}

@@ -1,0 +1,46 @@
+//! Gated GELU, the activation of the transformer blocks' feed-forward.
+
+use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::FlexTensor;
+use burn_wgpu::CubeTensor;
+
+use super::shader::{Shader, Variant, fold, launch, shader};
+use super::{Kernels, flex as cpu, gelu};
+
+static GEGLU: Shader = shader!("geglu");
+
+/// `x[.., ..width] * gelu(x[.., width..])` (arXiv:2002.05202): x `[b, rows, 2*width]`, result `[b, rows, width]`.
+#[must_use]
+pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::geglu(x.into_dispatch()))
+}
+
+const WORKGROUP: u32 = 64;
+
+fn variant() -> Variant {
+    Variant::new(&GEGLU, &[("WG_X", WORKGROUP), ("ACTIVATION", 0)])
+}
+
+pub(super) fn variants() -> Vec<Variant> {
+    vec![variant()]
+}
+
+pub(super) fn cube(x: CubeTensor) -> CubeTensor {
+    let [b, rows, double] = x.shape().dims();
+    let width = double / 2;
+    let elements = b * rows * width;
+    let (groups, row) = fold(elements.div_ceil(4), WORKGROUP);
+    launch(variant(), vec![x], Shape::new([b, rows, width]), groups, &[width as u32, elements as u32, row])
+}
+
+pub(super) fn flex(x: FlexTensor) -> FlexTensor {
+    let [b, rows, double] = x.shape().dims();
+    let width = double / 2;
+    let mut y = Vec::with_capacity(b * rows * width);
+    for row in cpu::values(x).chunks_exact(double) {
+        let (value, gate) = row.split_at(width);
+        y.extend(value.iter().zip(gate).map(|(value, gate)| value * gelu(*gate)));
+    }
+    cpu::tensor(y, [b, rows, width])
+}

@@ -1,0 +1,103 @@
+//! Group normalisation with an optional SiLU.
+
+use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::tensor::{Shape, Tensor};
+use burn_flex::FlexTensor;
+use burn_wgpu::CubeTensor;
+
+use super::shader::{Shader, Variant, fold, launch, shader};
+use super::{Activation, Kernels, flex as cpu};
+
+static STATISTICS: Shader = shader!("group_norm_statistics");
+static APPLY: Shader = shader!("group_norm_apply");
+
+/// Parameters of [`group_norm`].
+#[derive(Debug, Clone, Copy)]
+pub struct GroupNorm {
+    /// Groups that the channels are divided into, evenly.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Applied to the result.
+    pub activation: Activation,
+}
+
+/// Normalises every group of channels over all pixels (arXiv:1803.08494), then scales and shifts each channel:
+/// x and result `[b, pixels, channels]`, weight and bias `[channels]`.
+#[must_use]
+pub fn group_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, options: GroupNorm) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::group_norm(
+        x.into_dispatch(),
+        weight.clone().into_dispatch(),
+        bias.clone().into_dispatch(),
+        options,
+    ))
+}
+
+const WORKGROUP: u32 = 64;
+
+fn statistics_variant() -> Variant {
+    Variant::new(&STATISTICS, &[("WG_X", WORKGROUP)])
+}
+
+fn apply_variant(activation: Activation) -> Variant {
+    Variant::new(&APPLY, &[("WG_X", WORKGROUP), ("ACTIVATION", activation.define())])
+}
+
+pub(super) fn variants() -> Vec<Variant> {
+    vec![statistics_variant(), apply_variant(Activation::None), apply_variant(Activation::Silu)]
+}
+
+pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options: GroupNorm) -> CubeTensor {
+    let [b, pixels, channels] = x.shape().dims();
+    let sizes = [pixels as u32, channels as u32, options.groups as u32];
+    let statistics = launch(
+        statistics_variant(),
+        vec![x.clone()],
+        Shape::new([b, options.groups, 2]),
+        [options.groups as u32, b as u32, 1],
+        &[sizes[0], sizes[1], sizes[2], options.eps.to_bits()],
+    );
+    let elements = b * pixels * channels;
+    let (groups, row) = fold(elements.div_ceil(4), WORKGROUP);
+    let shape = x.shape();
+    launch(
+        apply_variant(options.activation),
+        vec![x, statistics, weight, bias],
+        shape,
+        groups,
+        &[sizes[0], sizes[1], sizes[2], elements as u32, row],
+    )
+}
+
+pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, options: GroupNorm) -> FlexTensor {
+    let [b, pixels, channels] = x.shape().dims();
+    let (mut values, weight, bias) = (cpu::values(x), cpu::values(weight), cpu::values(bias));
+    let width = channels / options.groups;
+    for image in values.chunks_exact_mut(pixels * channels) {
+        for group in 0..options.groups {
+            let first = group * width;
+            let (mean, scale) = statistics(image, channels, first..first + width, options.eps);
+            for pixel in image.chunks_exact_mut(channels) {
+                for c in first..first + width {
+                    pixel[c] = options.activation.apply((pixel[c] - mean) * scale * weight[c] + bias[c]);
+                }
+            }
+        }
+    }
+    cpu::tensor(values, [b, pixels, channels])
+}
+
+/// Mean and `1 / sqrt(variance + eps)` of `group`'s channels.
+fn statistics(image: &[f32], channels: usize, group: std::ops::Range<usize>, eps: f32) -> (f32, f32) {
+    let count = (image.len() / channels * group.len()) as f64;
+    let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
+        image
+            .chunks_exact(channels)
+            .map(|pixel| pixel[group.clone()].iter().map(|value| f(f64::from(*value))).sum::<f64>())
+            .sum()
+    };
+    let mean = sum(&|value| value) / count;
+    let variance = sum(&|value| (value - mean) * (value - mean)) / count;
+    (mean as f32, (variance + f64::from(eps)).sqrt().recip() as f32)
+}

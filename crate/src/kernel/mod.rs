@@ -1,0 +1,240 @@
+//! The hot operations, each twice under one name: a WGSL kernel of `shaders/` on burn's `Cube`, and a CPU function on
+//! burn's `Flex` that is its reference and runs where there is no GPU.
+//!
+//! Activations are channels-last, `[n, pixels or tokens, channels]`, everywhere. Callers keep the shapes right: a
+//! wrong shape here is a bug in the model code, not bad input.
+
+mod attention;
+mod conv2d;
+mod flex;
+mod geglu;
+mod group_norm;
+mod layer_norm;
+mod linear;
+mod sampler_step;
+mod shader;
+mod to_rgb;
+mod weight;
+
+use burn::backend::backend_extension;
+use burn::backend::tensor::FloatTensor;
+use burn_flex::Flex;
+use burn_wgpu::CubeBackend;
+
+pub use attention::{Attention, attention};
+pub use conv2d::{Conv2d, conv2d};
+pub use geglu::geglu;
+pub use group_norm::{GroupNorm, group_norm};
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use sampler_step::{MAX_TERMS, sampler_step};
+pub use to_rgb::to_rgb;
+pub use weight::{Maybe, Weight, WeightPrimitive, padded};
+
+use sampler_step::Terms;
+
+/// What an operation applies to its result before a residual is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * Phi(x)` with the exact error function.
+    Gelu,
+    /// `x * sigmoid(1.702 * x)`.
+    QuickGelu,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+impl Activation {
+    /// Value of the shaders' `ACTIVATION`.
+    fn define(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Silu => 1,
+            Self::Gelu => 2,
+            Self::QuickGelu => 3,
+            Self::Relu => 4,
+        }
+    }
+
+    /// The CPU's implementation.
+    fn apply(self, x: f32) -> f32 {
+        match self {
+            Self::None => x,
+            Self::Silu => x / (1.0 + (-x).exp()),
+            Self::Gelu => gelu(x),
+            Self::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+            Self::Relu => x.max(0.0),
+        }
+    }
+}
+
+/// Exact GELU by the error function of Abramowitz & Stegun 7.1.26 (absolute error below 1.5e-7).
+fn gelu(x: f32) -> f32 {
+    let a = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * a);
+    let p =
+        ((((1.061_405_4 * t - 1.453_152) * t + 1.421_413_7) * t - 0.284_496_74) * t + 0.254_829_6) * t;
+    let erf = (1.0 - p * (-a * a).exp()).copysign(x);
+    0.5 * x * (1.0 + erf)
+}
+
+/// The backend extension: one method an operation. The functions of this module are its front door and state the
+/// contracts.
+#[backend_extension(Cube, Flex)]
+pub trait Kernels: burn::backend::Backend {
+    /// See [`linear`].
+    fn linear(
+        x: FloatTensor<Self>,
+        #[extension_type] weight: WeightPrimitive<Self>,
+        n: usize,
+        #[extension_type] bias: Maybe<Self>,
+        #[extension_type] residual: Maybe<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// See [`conv2d`].
+    fn conv2d(
+        x: FloatTensor<Self>,
+        #[extension_type] weight: WeightPrimitive<Self>,
+        shape: Conv2d,
+        #[extension_type] bias: Maybe<Self>,
+        #[extension_type] shift: Maybe<Self>,
+        #[extension_type] residual: Maybe<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// See [`attention`].
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        shape: Attention,
+    ) -> FloatTensor<Self>;
+
+    /// See [`group_norm`].
+    fn group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: GroupNorm,
+    ) -> FloatTensor<Self>;
+
+    /// See [`layer_norm`].
+    fn layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    /// See [`geglu`].
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// See [`sampler_step`].
+    fn sampler_step(
+        #[extension_type] terms: Terms<Self>,
+        coefficients: Vec<f32>,
+        guidance_scale: Option<f32>,
+    ) -> FloatTensor<Self>;
+
+    /// See [`to_rgb`].
+    fn to_rgb(x: FloatTensor<Self>, map: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// Forwards every method to the two functions of its module.
+macro_rules! forward {
+    ($backend:ty, $side:ident) => {
+        impl Kernels for $backend {
+            fn linear(
+                x: FloatTensor<Self>,
+                weight: WeightPrimitive<Self>,
+                n: usize,
+                bias: Maybe<Self>,
+                residual: Maybe<Self>,
+                activation: Activation,
+            ) -> FloatTensor<Self> {
+                linear::$side(x, weight, n, bias.into_option(), residual.into_option(), activation)
+            }
+
+            fn conv2d(
+                x: FloatTensor<Self>,
+                weight: WeightPrimitive<Self>,
+                shape: Conv2d,
+                bias: Maybe<Self>,
+                shift: Maybe<Self>,
+                residual: Maybe<Self>,
+            ) -> FloatTensor<Self> {
+                conv2d::$side(x, weight, &shape, bias.into_option(), shift.into_option(), residual.into_option())
+            }
+
+            fn attention(
+                q: FloatTensor<Self>,
+                k: FloatTensor<Self>,
+                v: FloatTensor<Self>,
+                shape: Attention,
+            ) -> FloatTensor<Self> {
+                attention::$side(q, k, v, shape)
+            }
+
+            fn group_norm(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                options: GroupNorm,
+            ) -> FloatTensor<Self> {
+                group_norm::$side(x, weight, bias, options)
+            }
+
+            fn layer_norm(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                eps: f32,
+            ) -> FloatTensor<Self> {
+                layer_norm::$side(x, weight, bias, eps)
+            }
+
+            fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+                geglu::$side(x)
+            }
+
+            fn sampler_step(
+                terms: Terms<Self>,
+                coefficients: Vec<f32>,
+                guidance_scale: Option<f32>,
+            ) -> FloatTensor<Self> {
+                sampler_step::$side(terms.into_vec(), &coefficients, guidance_scale)
+            }
+
+            fn to_rgb(x: FloatTensor<Self>, map: FloatTensor<Self>) -> FloatTensor<Self> {
+                to_rgb::$side(x, map)
+            }
+        }
+    };
+}
+
+forward!(CubeBackend, cube);
+forward!(Flex, flex);
+
+/// Every shader module that the operations can ask for, as `(name, WGSL)`: for tests that hand them to a compiler.
+#[must_use]
+pub fn shader_sources() -> Vec<(String, String)> {
+    [
+        linear::variants(),
+        conv2d::variants(),
+        attention::variants(),
+        group_norm::variants(),
+        layer_norm::variants(),
+        geglu::variants(),
+        sampler_step::variants(),
+        to_rgb::variants(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|variant| (variant.label(), variant.wgsl()))
+    .collect()
+}

@@ -1,0 +1,107 @@
+//! Weights in the forms that the kernels read.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, ExtensionType};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The right side of a matrix product, `[k, n]`, in one of the packings that kernels unpack while they multiply.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    packing: Packing,
+    n: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Packing {
+    /// `[k, n rounded up to 4]`, zero-padded.
+    F32(Tensor<2>),
+}
+
+/// [`Weight`] as a backend sees it.
+#[derive(ExtensionType)]
+pub enum WeightPrimitive<B: Backend> {
+    /// `[k, n rounded up to 4]`, zero-padded.
+    F32(FloatTensor<B>),
+}
+
+impl Weight {
+    /// From a matrix `[n, k]`, as frameworks store linear layers and, flattened, convolutions.
+    #[must_use]
+    pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {
+        let n4 = n.next_multiple_of(4);
+        let mut columns = vec![0.0; k * n4];
+        for (o, row) in rows.chunks_exact(k.max(1)).enumerate() {
+            for (i, value) in row.iter().enumerate() {
+                columns[i * n4 + o] = *value;
+            }
+        }
+        Self { packing: Packing::F32(Tensor::from_data(TensorData::new(columns, [k, n4]), device)), n }
+    }
+
+    /// From a convolution's `[c_out, c_in, kernel, kernel]`; rows become taps of channels, `[kernel * kernel * c_in]`.
+    #[must_use]
+    pub fn from_convolution(values: &[f32], c_out: usize, c_in: usize, kernel: usize, device: &Device) -> Self {
+        let taps = kernel * kernel;
+        let mut rows = vec![0.0; values.len()];
+        for (o, filter) in values.chunks_exact((c_in * taps).max(1)).enumerate() {
+            for (c, plane) in filter.chunks_exact(taps).enumerate() {
+                for (tap, value) in plane.iter().enumerate() {
+                    rows[(o * taps + tap) * c_in + c] = *value;
+                }
+            }
+        }
+        Self::from_rows(&rows, c_out, taps * c_in, device)
+    }
+
+    /// Columns of the product.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Length of the sums.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        match &self.packing {
+            Packing::F32(values) => values.dims()[0],
+        }
+    }
+
+    pub(crate) fn primitive(&self) -> WeightPrimitive<Dispatch> {
+        match &self.packing {
+            Packing::F32(values) => WeightPrimitive::F32(values.clone().into_dispatch()),
+        }
+    }
+}
+
+/// A vector `[n]` padded with zeros to a multiple of four, as kernels read a bias.
+#[must_use]
+pub fn padded(values: &[f32], device: &Device) -> Tensor<1> {
+    let mut values = values.to_vec();
+    values.resize(values.len().next_multiple_of(4), 0.0);
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+/// An operand that an operation can do without.
+#[derive(ExtensionType)]
+pub enum Maybe<B: Backend> {
+    /// It is there.
+    Some(FloatTensor<B>),
+    /// It is not.
+    None,
+}
+
+impl<B: Backend> Maybe<B> {
+    pub(crate) fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Some(tensor) => Some(tensor),
+            Self::None => None,
+        }
+    }
+}
+
+/// The operand for a backend.
+pub(crate) fn maybe<const D: usize>(tensor: Option<Tensor<D>>) -> Maybe<Dispatch> {
+    tensor.map_or(Maybe::None, |tensor| Maybe::Some(tensor.into_dispatch()))
+}

@@ -1,0 +1,245 @@
+//! The weights of one part of a model (`unet`, `vae`, `text_encoder`), read tensor by tensor.
+
+pub mod aliases;
+pub mod convert;
+pub mod dump;
+pub mod files;
+pub mod safetensors;
+pub mod source;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use files::Found;
+pub use files::Prefer;
+use safetensors::{Header, TensorInfo};
+use source::Source;
+
+/// Most bytes that are read at once, so that a large tensor never stands twice in memory.
+const PIECE_BYTES: u64 = 16 << 20;
+
+/// Wanted rows this near to each other are read together: a request costs more than these bytes.
+const ROW_GAP_BYTES: u64 = 64 << 10;
+
+struct Entry {
+    file: usize,
+    info: TensorInfo,
+}
+
+/// The tensors of one part of a model. Only headers are held; numbers are read when asked for.
+pub struct Weights<'s> {
+    source: &'s dyn Source,
+    place: String,
+    files: Vec<String>,
+    entries: BTreeMap<String, Entry>,
+}
+
+impl<'s> Weights<'s> {
+    /// Finds the safetensors files in `folder` (`unet`, `vae`, …) and reads their headers.
+    ///
+    /// One file or several with an index, full or `.fp16.` variant, under the file names of diffusers or
+    /// transformers; `prefer` decides where both variants exist.
+    ///
+    /// # Errors
+    /// [`Error::FileNotFound`]; [`Error::UnsupportedClass`] when only pickles are there;
+    /// [`Error::Safetensors`] or [`Error::Config`] for damaged headers or index;
+    /// [`Error::MissingTensor`] when the index names a tensor that its file lacks.
+    pub async fn open(source: &'s dyn Source, folder: &str, prefer: Prefer) -> Result<Self> {
+        match files::find(source, folder, prefer).await? {
+            Found::Single(file) => Self::open_file(source, &file).await,
+            Found::Sharded { index, weight_map } => Self::open_shards(source, folder, index, weight_map).await,
+        }
+    }
+
+    /// Reads the header of the one safetensors file `path`.
+    ///
+    /// # Errors
+    /// [`Error::FileNotFound`] or [`Error::Safetensors`].
+    pub async fn open_file(source: &'s dyn Source, path: &str) -> Result<Self> {
+        let header = safetensors::read_header(source, path).await?;
+        let entries = header.into_iter().map(|(name, info)| (name, Entry { file: 0, info })).collect();
+        Ok(Self { source, place: path.to_owned(), files: vec![path.to_owned()], entries })
+    }
+
+    async fn open_shards(
+        source: &'s dyn Source,
+        folder: &str,
+        index: String,
+        weight_map: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let mut headers: BTreeMap<String, (usize, Header)> = BTreeMap::new();
+        let mut entries = BTreeMap::new();
+        let mut files = Vec::new();
+        for (name, shard) in weight_map {
+            let path = format!("{folder}/{shard}");
+            if !headers.contains_key(&path) {
+                headers.insert(path.clone(), (files.len(), safetensors::read_header(source, &path).await?));
+                files.push(path.clone());
+            }
+            let found = headers.get_mut(&path).and_then(|(file, header)| Some((*file, header.remove(&name)?)));
+            let (file, info) =
+                found.ok_or_else(|| Error::MissingTensor { file: path, tensor: name.clone() })?;
+            entries.insert(name, Entry { file, info });
+        }
+        Ok(Self { source, place: index, files, entries })
+    }
+
+    /// Whether a tensor of this name, or of one of its [`aliases`], is there.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Shape of a tensor as the file has it.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.find(name).map(|entry| entry.info.shape.as_slice())
+    }
+
+    /// Names as the files have them, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Header data by the names of the files, in alphabetical order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &TensorInfo)> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), &entry.info))
+    }
+
+    /// The files read, relative to the model's root.
+    #[must_use]
+    pub fn files(&self) -> &[String] {
+        &self.files
+    }
+
+    /// Bytes that the tensors have in the files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|entry| entry.info.range.end - entry.info.range.start).sum()
+    }
+
+    /// All numbers of a tensor as f32, in the order of the file.
+    ///
+    /// The shape must be `expected_shape` up to dimensions of 1 at the end ([`aliases::same_layout`]).
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::UnsupportedDtype`], and those of the source.
+    pub async fn read_f32(&self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
+        let entry = self.checked(name, expected_shape)?;
+        let range = entry.info.range.clone();
+        let mut numbers = Vec::with_capacity(entry.info.shape.iter().product());
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + PIECE_BYTES);
+            self.append(name, entry, start..end, &mut numbers).await?;
+            start = end;
+        }
+        Ok(numbers)
+    }
+
+    /// The given rows of a matrix `[count, width]` as f32, one after the other in the order asked for; a row may
+    /// be asked for twice.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_f32`], and [`Error::Config`] for a row that the matrix does not have.
+    pub async fn read_rows_f32(&self, name: &str, expected_shape: [usize; 2], rows: &[usize]) -> Result<Vec<f32>> {
+        let entry = self.checked(name, &expected_shape)?;
+        let [count, width] = expected_shape;
+        if let Some(row) = rows.iter().find(|&&row| row >= count) {
+            let reason = format!("has {count} rows, but row {row} is asked for");
+            return Err(Error::Config { file: self.file(entry), field: name.to_owned(), reason });
+        }
+        let mut wanted = rows.to_vec();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let row_bytes = (entry.info.range.end - entry.info.range.start) / count.max(1) as u64;
+        let mut read = BTreeMap::new();
+        for run in runs(&wanted, row_bytes) {
+            let start = entry.info.range.start + run.start as u64 * row_bytes;
+            let end = entry.info.range.start + run.end as u64 * row_bytes;
+            let mut numbers = Vec::new();
+            self.append(name, entry, start..end, &mut numbers).await?;
+            read.insert(run.start, numbers);
+        }
+        let mut numbers = Vec::with_capacity(rows.len() * width);
+        for &row in rows {
+            let run = read.range(..=row).next_back();
+            let of_row = run.and_then(|(first, run)| run.get((row - first) * width..(row - first + 1) * width));
+            numbers.extend_from_slice(of_row.unwrap_or_default());
+        }
+        Ok(numbers)
+    }
+
+    fn find(&self, name: &str) -> Option<&Entry> {
+        let other = || aliases::alternatives(name).into_iter().find_map(|name| self.entries.get(&name));
+        self.entries.get(name).or_else(other)
+    }
+
+    fn file(&self, entry: &Entry) -> String {
+        self.files.get(entry.file).unwrap_or(&self.place).clone()
+    }
+
+    fn checked(&self, name: &str, expected_shape: &[usize]) -> Result<&Entry> {
+        let missing = || Error::MissingTensor { file: self.place.clone(), tensor: name.to_owned() };
+        let entry = self.find(name).ok_or_else(missing)?;
+        if !aliases::same_layout(expected_shape, &entry.info.shape) {
+            return Err(Error::TensorShape {
+                file: self.file(entry),
+                tensor: name.to_owned(),
+                expected: expected_shape.to_vec(),
+                found: entry.info.shape.clone(),
+            });
+        }
+        Ok(entry)
+    }
+
+    async fn append(&self, name: &str, entry: &Entry, range: Range<u64>, numbers: &mut Vec<f32>) -> Result<()> {
+        let file = self.file(entry);
+        if !convert::readable(&entry.info.dtype) {
+            let dtype = entry.info.dtype.name().to_owned();
+            return Err(Error::UnsupportedDtype { file, tensor: name.to_owned(), dtype });
+        }
+        let length = range.end - range.start;
+        let bytes = self.source.read(&file, range).await?;
+        if bytes.len() as u64 != length {
+            let reason = format!("{} bytes came where {length} were asked for", bytes.len());
+            return Err(Error::Io { file, reason });
+        }
+        convert::append_f32(&entry.info.dtype, &bytes, numbers);
+        Ok(())
+    }
+}
+
+/// Ranges that cover the sorted rows `wanted`, joining neighbours and keeping each below one piece.
+fn runs(wanted: &[usize], row_bytes: u64) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for &row in wanted {
+        match runs.last_mut() {
+            Some(run)
+                if (row - run.end) as u64 * row_bytes <= ROW_GAP_BYTES
+                    && (row + 1 - run.start) as u64 * row_bytes <= PIECE_BYTES =>
+            {
+                run.end = row + 1;
+            }
+            _ => runs.push(row..row + 1),
+        }
+    }
+    runs
+}
+
+/// Runs a future of a source that never waits; the tests have no executor.
+#[cfg(test)]
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]
+//
+// Register tiles without workgroup memory: an invocation owns ROWS rows and COLUMNS groups of four columns.
+// x [rows, k]; weight [k, n4] in vec4, zero-padded; bias [n4] in vec4; residual and y [rows, n].
+// Dispatch: x over column tiles, y over row tiles.
+// info: rows, k, n, n4.
+
+@group(0) @binding(#) var<storage, read> x: array<f32>;
+@group(0) @binding(#) var<storage, read> weight: array<vec4<f32>>;
+#if BIAS == 1
+@group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
+#endif
+#if RESIDUAL == 1
+@group(0) @binding(#) var<storage, read> residual: array<f32>;
+#endif
+@group(0) @binding(#) var<storage, read_write> y: array<f32>;
+@group(0) @binding(#) var<storage, read> info: array<u32>;
+
+#include activation
+#include store_row
+
+@compute @workgroup_size({{WG_X}}, {{WG_Y}})
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let rows = info[0];
+    let k = info[1];
+    let n = info[2];
+    let n4 = info[3];
+    let first_row = id.y * {{ROWS}}u;
+    let first_column = id.x * {{COLUMNS}}u;
+    if first_row >= rows || first_column >= n4 {
+        return;
+    }
+    // Past the edge, the last row or column is computed again and not stored.
+#for c COLUMNS
+    let column_$c = min(first_column + $cu, n4 - 1u);
+#endfor
+#for r ROWS
+    let x_$r = min(first_row + $ru, rows - 1u) * k;
+#for c COLUMNS
+    var sum_$r_$c = vec4<f32>(0.0);
+#endfor
+#endfor
+    for (var i = 0u; i < k; i++) {
+#for c COLUMNS
+        let w_$c = weight[i * n4 + column_$c];
+#endfor
+#for r ROWS
+        let v_$r = x[x_$r + i];
+#for c COLUMNS
+        sum_$r_$c += v_$r * w_$c;
+#endfor
+#endfor
+    }
+#for r ROWS
+    if first_row + $ru < rows {
+#for c COLUMNS
+        if first_column + $cu < n4 {
+            store_row(first_row + $ru, column_$c, n, sum_$r_$c);
+        }
+#endfor
+    }
+#endfor
+}
