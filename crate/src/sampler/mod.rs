@@ -130,3 +130,137 @@ impl FromStr for SamplerKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
+
+    fn build_from(kind: Option<SamplerKind>, json: &str, steps: usize) -> Result<Sampler> {
+        build(kind, &SchedulerConfig::from_json(json)?, steps)
+    }
+
+    /// Every term and every written slot exists, and no history is read before it was written.
+    fn assert_sound(sampler: &Sampler, name: &str) {
+        let mut written = vec![false; sampler.history_slots];
+        for call in &sampler.calls {
+            for (slot, _) in call.updates.iter().flat_map(|update| &update.terms) {
+                assert!(!matches!(slot, Slot::History(i) if !written[*i]), "{name} reads {slot:?} too early");
+            }
+            for update in &call.updates {
+                if let Slot::History(i) = update.target {
+                    written[i] = true;
+                } else {
+                    assert_eq!(update.target, Slot::Sample, "{name}");
+                }
+                assert!(!update.terms.is_empty() && update.terms.len() <= 6, "{name}: {update:?}");
+            }
+        }
+        assert!(sampler.calls.last().is_some_and(|call| !call.needs_noise()), "{name} ends in noise");
+    }
+
+    #[test]
+    fn names_parse_back() -> TestResult {
+        for kind in SamplerKind::ALL {
+            assert_eq!(kind.as_str().parse::<SamplerKind>()?, kind);
+        }
+        assert_eq!("Euler".parse::<SamplerKind>().map_err(|error| error.code()), Err("bad_parameter"));
+        Ok(())
+    }
+
+    #[test]
+    fn runs_of_any_length_are_sound() -> TestResult {
+        for kind in SamplerKind::ALL {
+            for spacing in ["leading", "linspace", "trailing"] {
+                let json = format!(r#"{{"_class_name": "PNDMScheduler", "timestep_spacing": "{spacing}"}}"#);
+                for steps in (1..=50).chain([61, 999]) {
+                    let name = format!("{} {spacing} {steps}", kind.as_str());
+                    match build_from(Some(kind), &json, steps) {
+                        Ok(sampler) => {
+                            let extra = usize::from(kind == SamplerKind::Pndm && steps > 1);
+                            assert_eq!(sampler.calls.len(), steps + extra, "{name}");
+                            assert_sound(&sampler, &name);
+                        }
+                        // Neighbouring steps of a multistep solver fall on one timestep; LCM knows 50.
+                        Err(error) => assert!(steps > 50, "{name}: {error}"),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn impossible_numbers_of_steps_are_refused() {
+        let json = r#"{"_class_name": "DDIMScheduler"}"#;
+        for (kind, steps) in [(None, 0), (None, 1000), (None, 1001), (Some(SamplerKind::Lcm), 51)] {
+            let code = build_from(kind, json, steps).map_err(|error| error.code());
+            assert_eq!(code.err(), Some("bad_parameter"), "{kind:?} {steps}");
+        }
+    }
+
+    #[test]
+    fn python_infinities_are_read() -> TestResult {
+        let json = r#"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity}"#;
+        assert_eq!(SchedulerConfig::from_json(json)?.lambda_min_clipped, None);
+        assert!(build_from(None, json, 4).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn hostile_configs_name_the_field() {
+        for (field, json) in [
+            ("(document)", "[]"),
+            ("(document)", "{"),
+            ("_class_name", "{}"),
+            ("_class_name", r#"{"_class_name": 3}"#),
+            ("num_train_timesteps", r#"{"num_train_timesteps": 1e18}"#),
+            ("num_train_timesteps", r#"{"num_train_timesteps": 0}"#),
+            ("num_train_timesteps", r#"{"num_train_timesteps": 10.5}"#),
+            ("beta_start", r#"{"beta_start": 0}"#),
+            ("beta_end", r#"{"beta_end": "much"}"#),
+            ("beta_schedule", r#"{"beta_schedule": "sigmoid"}"#),
+            ("trained_betas", r#"{"_class_name": "DDIMScheduler", "trained_betas": [0.1]}"#),
+            ("trained_betas", r#"{"trained_betas": [2]}"#),
+            ("prediction_type", r#"{"prediction_type": "flow_prediction"}"#),
+            ("prediction_type", r#"{"_class_name": "PNDMScheduler", "prediction_type": "sample"}"#),
+            ("solver_order", r#"{"solver_order": 4}"#),
+            ("disable_corrector", r#"{"disable_corrector": [-1]}"#),
+            ("thresholding", r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#),
+            (
+                "algorithm_type",
+                r#"{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}"#,
+            ),
+        ] {
+            let error = build_from(None, json, 4).err();
+            let named = matches!(&error, Some(Error::Config { file, field: named, .. })
+                if file == "scheduler/scheduler_config.json" && named == field);
+            assert!(named, "{json}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn unusable_schedules_are_errors() {
+        let zero_snr = r#"{"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true,
+            "timestep_spacing": "trailing"}"#;
+        let vanishing = r#"{"_class_name": "EulerDiscreteScheduler", "beta_start": 0.9, "beta_end": 0.9}"#;
+        for json in [zero_snr, vanishing] {
+            assert_eq!(
+                build_from(None, json, 4).map_err(|error| error.code()).err(),
+                Some("bad_config"),
+                "{json}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_classes_are_named() {
+        let lms = r#"{"_class_name": "LMSDiscreteScheduler"}"#;
+        assert_eq!(build_from(None, lms, 4).map_err(|error| error.code()).err(), Some("unsupported_class"));
+        assert!(build_from(Some(SamplerKind::Euler), lms, 4).is_ok());
+        let flow = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler"}"#;
+        let code = build_from(Some(SamplerKind::Euler), flow, 4).map_err(|error| error.code());
+        assert_eq!(code.err(), Some("unsupported_class"));
+    }
+}

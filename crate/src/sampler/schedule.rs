@@ -78,11 +78,13 @@ fn betas(settings: &Settings) -> Vec<f32> {
     }
 }
 
-/// `torch.linspace` in float32, which counts from both ends.
+/// `torch.linspace` in float32, which counts from both ends and multiplies and adds at once.
 fn linspace_f32(start: f64, end: f64, n: usize) -> Vec<f32> {
     let (start, end) = (start as f32, end as f32);
     let step = if n > 1 { (end - start) / (n - 1) as f32 } else { 0.0 };
-    let at = |i: usize| if i < n / 2 { start + step * i as f32 } else { end - step * (n - 1 - i) as f32 };
+    let at = |i: usize| {
+        if i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) }
+    };
     if n == 1 { vec![start] } else { (0..n).map(at).collect() }
 }
 

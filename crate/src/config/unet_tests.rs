@@ -1,0 +1,108 @@
+use super::*;
+use crate::weights::source::parse_json;
+
+fn load(text: &str) -> Result<UNet2DConditionConfig> {
+    let config: UNet2DConditionConfig = parse_json("unet/config.json", text)?;
+    config.validate("unet/config.json")?;
+    Ok(config)
+}
+
+#[test]
+fn the_defaults_are_those_of_stable_diffusion_1() {
+    let config = load("{}").unwrap();
+    assert_eq!(config, UNet2DConditionConfig::default());
+    assert_eq!((config.stages(), config.factor(), config.time_embed_dim()), (4, 8, 1280));
+    assert_eq!([0, 3].map(|stage| config.down_attends(stage)), [true, false]);
+    assert_eq!([0, 3].map(|stage| config.up_attends(stage)), [true, false]);
+    assert_eq!((config.heads(3), config.layers(1), config.sample_size()), (8, 2, None));
+    assert!(config.has_mid_block());
+}
+
+#[test]
+fn lists_by_stage_and_no_middle() {
+    let config = load(
+        r#"{"attention_head_dim": [5, 10, 20, 20], "layers_per_block": [1, 2, 2, 3], "mid_block_type": null,
+            "sample_size": [96, 64], "transformer_layers_per_block": [1, 2, 10, 1], "cross_attention_dim": 1024}"#,
+    )
+    .unwrap();
+    assert_eq!((config.heads(1), config.layers(3), config.transformer_layers(2)), (10, 3, 10));
+    assert_eq!((config.sample_size(), config.text_width()), (Some([96, 64]), 1024));
+    assert!(!config.has_mid_block());
+    let config = load(r#"{"num_attention_heads": 16, "sample_size": 64, "time_cond_proj_dim": 256}"#).unwrap();
+    assert_eq!((config.heads(0), config.sample_size()), (16, Some([64, 64])));
+}
+
+#[test]
+fn what_is_not_implemented_is_refused_by_name() {
+    let fields = [
+        ("class_embed_type", "\"timestep\""),
+        ("addition_embed_type", "\"text_time\""),
+        ("num_class_embeds", "10"),
+        ("encoder_hid_dim", "64"),
+        ("encoder_hid_dim_type", "\"text_proj\""),
+        ("time_embedding_act_fn", "\"gelu\""),
+        ("timestep_post_act", "\"silu\""),
+        ("cross_attention_norm", "\"layer_norm\""),
+        ("reverse_transformer_layers_per_block", "[[1, 2]]"),
+        ("center_input_sample", "true"),
+        ("dual_cross_attention", "true"),
+        ("resnet_skip_time_act", "true"),
+        ("class_embeddings_concat", "true"),
+        ("mid_block_only_cross_attention", "true"),
+        ("only_cross_attention", "[false, true, false, false]"),
+        ("resnet_time_scale_shift", "\"scale_shift\""),
+        ("time_embedding_type", "\"fourier\""),
+        ("attention_type", "\"gated\""),
+        ("act_fn", "\"gelu\""),
+        ("conv_in_kernel", "5"),
+        ("conv_out_kernel", "1"),
+        ("downsample_padding", "0"),
+        ("mid_block_scale_factor", "1.4"),
+        ("resnet_out_scale_factor", "2"),
+        ("in_channels", "0"),
+        ("out_channels", "9"),
+        ("block_out_channels", "[]"),
+        ("block_out_channels", "[320, 640, 1280, 1000000]"),
+        ("block_out_channels", "[32, 32, 32, 32, 32, 32, 32, 32, 32]"),
+        ("down_block_types", "[\"DownBlock2D\"]"),
+        ("up_block_types", "[]"),
+        ("layers_per_block", "0"),
+        ("layers_per_block", "[2, 2]"),
+        ("layers_per_block", "18446744073709551615"),
+        ("transformer_layers_per_block", "[[1], [2], [3], [4]]"),
+        ("cross_attention_dim", "[768, 768, 768, 1024]"),
+        ("attention_head_dim", "7"),
+        ("attention_head_dim", "0"),
+        ("attention_head_dim", "[8, 8]"),
+        ("num_attention_heads", "[3, 8, 8, 8]"),
+        ("norm_num_groups", "33"),
+        ("norm_num_groups", "0"),
+        ("norm_num_groups", "null"),
+        ("norm_eps", "-1"),
+        ("freq_shift", "7"),
+        ("sample_size", "[1, 2, 3]"),
+        ("sample_size", "0"),
+        ("time_cond_proj_dim", "99999999"),
+    ];
+    for (field, value) in fields {
+        let error = load(&format!("{{\"act_fn\": \"silu\", \"{field}\": {value}}}").replace(
+            "\"act_fn\": \"silu\", \"act_fn\"",
+            "\"act_fn\"",
+        ))
+        .expect_err(field);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("unet/config.json: field `{field}`")), "{field}: {text}");
+    }
+}
+
+#[test]
+fn unknown_blocks_are_named() {
+    for (field, value) in [
+        ("down_block_types", "[\"KDownBlock2D\", \"DownBlock2D\", \"DownBlock2D\", \"DownBlock2D\"]"),
+        ("mid_block_type", "\"UNetMidBlock2DSimpleCrossAttn\""),
+        ("_class_name", "\"UNet3DConditionModel\""),
+    ] {
+        let error = load(&format!("{{\"{field}\": {value}}}")).expect_err(field);
+        assert_eq!(error.code(), "unsupported_class");
+    }
+}

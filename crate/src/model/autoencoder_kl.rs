@@ -1,0 +1,245 @@
+//! `AutoencoderKL` (diffusers `models/autoencoders/autoencoder_kl.py`): decoder and encoder.
+
+use burn::tensor::{Device, Tensor};
+
+use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
+use super::resnet::{Groups, ResnetBlock};
+use crate::config::AutoencoderKLConfig;
+use crate::error::Result;
+use crate::kernel::{Activation, Attention, attention};
+use crate::weights::Weights;
+
+/// The epsilon that diffusers fixes in code for every norm of the autoencoder.
+const EPS: f32 = 1e-6;
+
+/// The half that turns latents into a picture.
+pub(crate) struct Decoder {
+    groups: Groups,
+    post_quant_conv: Option<Linear>,
+    conv_in: Conv3x3,
+    mid: Mid,
+    stages: Vec<Stage>,
+    conv_norm_out: Norm,
+    conv_out: Conv3x3,
+}
+
+/// The half that turns a picture into the mean of its latents.
+pub(crate) struct Encoder {
+    groups: Groups,
+    conv_in: Conv3x3,
+    stages: Vec<Stage>,
+    mid: Mid,
+    conv_norm_out: Norm,
+    conv_out: Conv3x3,
+    quant_conv: Option<Linear>,
+    latent_channels: usize,
+}
+
+struct Stage {
+    resnets: Vec<ResnetBlock>,
+    resize: Option<Conv3x3>,
+}
+
+struct Mid {
+    first: ResnetBlock,
+    attention: Option<MidAttention>,
+    last: ResnetBlock,
+}
+
+struct MidAttention {
+    groups: Groups,
+    group_norm: Norm,
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+}
+
+impl Decoder {
+    pub(crate) async fn load(
+        weights: &Weights<'_>,
+        config: &AutoencoderKLConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let top = Loader::new(weights, device);
+        let root = top.at("decoder");
+        let groups = Groups { count: config.norm_num_groups, eps: EPS };
+        let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let latent = config.latent_channels;
+        let mut stages = Vec::with_capacity(channels.len());
+        for (i, outputs) in channels.iter().enumerate() {
+            let inputs = channels[i.saturating_sub(1)];
+            let resize = (i + 1 < channels.len()).then_some("upsamplers.0.conv");
+            let place = root.at(format!("up_blocks.{i}"));
+            let count = config.layers_per_block + 1;
+            stages.push(Stage::load(&place, (inputs, *outputs), count, resize, groups).await?);
+        }
+        Ok(Self {
+            groups,
+            post_quant_conv: if config.use_post_quant_conv {
+                Some(top.at("post_quant_conv").linear(latent, latent).await?)
+            } else {
+                None
+            },
+            conv_in: root.at("conv_in").conv3x3(latent, first).await?,
+            mid: Mid::load(&root.at("mid_block"), first, config.mid_block_add_attention, groups).await?,
+            stages,
+            conv_norm_out: root.at("conv_norm_out").norm(last).await?,
+            conv_out: root.at("conv_out").conv3x3(last, config.out_channels).await?,
+        })
+    }
+
+    /// Latents, scaling undone, to a picture in -1..1.
+    pub(crate) fn forward(&self, mut x: Image) -> Image {
+        if let Some(conv) = &self.post_quant_conv {
+            x.pixels = conv.forward(x.pixels);
+        }
+        x = self.mid.forward(self.conv_in.forward(x, |same| same));
+        for stage in &self.stages {
+            x = stage.resnets(x);
+            if let Some(conv) = &stage.resize {
+                x = conv.forward(x, |mut shape| {
+                    shape.seen = (shape.height * 2, shape.width * 2);
+                    shape
+                });
+            }
+        }
+        let Groups { count, eps } = self.groups;
+        x.pixels = self.conv_norm_out.group(x.pixels, count, eps, Activation::Silu);
+        self.conv_out.forward(x, |same| same)
+    }
+}
+
+impl Encoder {
+    pub(crate) async fn load(
+        weights: &Weights<'_>,
+        config: &AutoencoderKLConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let top = Loader::new(weights, device);
+        let root = top.at("encoder");
+        let groups = Groups { count: config.norm_num_groups, eps: EPS };
+        let channels = &config.block_out_channels;
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let moments = config.latent_channels * 2;
+        let mut stages = Vec::with_capacity(channels.len());
+        for (i, outputs) in channels.iter().enumerate() {
+            let inputs = channels[i.saturating_sub(1)];
+            let resize = (i + 1 < channels.len()).then_some("downsamplers.0.conv");
+            let place = root.at(format!("down_blocks.{i}"));
+            stages
+                .push(Stage::load(&place, (inputs, *outputs), config.layers_per_block, resize, groups).await?);
+        }
+        Ok(Self {
+            groups,
+            conv_in: root.at("conv_in").conv3x3(config.in_channels, first).await?,
+            stages,
+            mid: Mid::load(&root.at("mid_block"), last, config.mid_block_add_attention, groups).await?,
+            conv_norm_out: root.at("conv_norm_out").norm(last).await?,
+            conv_out: root.at("conv_out").conv3x3(last, moments).await?,
+            quant_conv: if config.use_quant_conv {
+                Some(top.at("quant_conv").linear(moments, moments).await?)
+            } else {
+                None
+            },
+            latent_channels: config.latent_channels,
+        })
+    }
+
+    /// A picture in -1..1 to the mean of its latents, not yet scaled.
+    pub(crate) fn forward(&self, x: Image) -> Image {
+        let mut x = self.conv_in.forward(x, |same| same);
+        for stage in &self.stages {
+            x = stage.resnets(x);
+            if let Some(conv) = &stage.resize {
+                // diffusers pads below and to the right only.
+                x = conv.forward(x, |mut shape| {
+                    (shape.stride, shape.padding) = (2, 0);
+                    shape
+                });
+            }
+        }
+        x = self.mid.forward(x);
+        let Groups { count, eps } = self.groups;
+        x.pixels = self.conv_norm_out.group(x.pixels, count, eps, Activation::Silu);
+        x = self.conv_out.forward(x, |same| same);
+        if let Some(conv) = &self.quant_conv {
+            x.pixels = conv.forward(x.pixels);
+        }
+        x.pixels = x.pixels.narrow(2, 0, self.latent_channels);
+        x
+    }
+}
+
+impl Stage {
+    async fn load(
+        root: &Loader<'_>,
+        channels: (usize, usize),
+        count: usize,
+        resize: Option<&str>,
+        groups: Groups,
+    ) -> Result<Self> {
+        let (inputs, outputs) = channels;
+        let mut resnets = Vec::with_capacity(count);
+        for i in 0..count {
+            let inputs = if i == 0 { inputs } else { outputs };
+            let place = root.at(format!("resnets.{i}"));
+            resnets.push(ResnetBlock::load(&place, inputs, outputs, None, groups).await?);
+        }
+        let resize = match resize {
+            Some(name) => Some(root.at(name).conv3x3(outputs, outputs).await?),
+            None => None,
+        };
+        Ok(Self { resnets, resize })
+    }
+
+    fn resnets(&self, x: Image) -> Image {
+        self.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None))
+    }
+}
+
+impl Mid {
+    async fn load(root: &Loader<'_>, channels: usize, with_attention: bool, groups: Groups) -> Result<Self> {
+        let resnet = |i: usize| root.at(format!("resnets.{i}"));
+        let place = root.at("attentions.0");
+        Ok(Self {
+            first: ResnetBlock::load(&resnet(0), channels, channels, None, groups).await?,
+            attention: if with_attention {
+                Some(MidAttention {
+                    groups,
+                    group_norm: place.at("group_norm").norm(channels).await?,
+                    to_q: place.at("to_q").linear(channels, channels).await?,
+                    to_k: place.at("to_k").linear(channels, channels).await?,
+                    to_v: place.at("to_v").linear(channels, channels).await?,
+                    to_out: place.at("to_out.0").linear(channels, channels).await?,
+                })
+            } else {
+                None
+            },
+            last: ResnetBlock::load(&resnet(1), channels, channels, None, groups).await?,
+        })
+    }
+
+    fn forward(&self, x: Image) -> Image {
+        let mut x = self.first.forward(x, None);
+        if let Some(attention) = &self.attention {
+            x.pixels = attention.forward(x.pixels);
+        }
+        self.last.forward(x, None)
+    }
+}
+
+impl MidAttention {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let Groups { count, eps } = self.groups;
+        let normed = self.group_norm.group(x.clone(), count, eps, Activation::None);
+        let attended = attention(
+            self.to_q.forward(normed.clone()),
+            self.to_k.forward(normed.clone()),
+            self.to_v.forward(normed),
+            Attention { heads: 1, causal: false },
+        );
+        self.to_out.forward_onto(attended, x)
+    }
+}

@@ -1,0 +1,150 @@
+//! The layers that every part of a model is built from, and how they are read.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::error::Result;
+use crate::kernel::{self, Activation, Conv2d, Weight, padded};
+use crate::weights::Weights;
+
+/// A place in a part's tree of weights: the code that reads a layer spells its name as the file does.
+pub(crate) struct Loader<'a> {
+    weights: &'a Weights<'a>,
+    device: &'a Device,
+    prefix: String,
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(weights: &'a Weights<'a>, device: &'a Device) -> Self {
+        Self { weights, device, prefix: String::new() }
+    }
+
+    /// The child `name`, which may hold dots.
+    pub(crate) fn at(&self, name: impl std::fmt::Display) -> Self {
+        Self { prefix: format!("{}{name}.", self.prefix), ..*self }
+    }
+
+    /// Whether the tensor `name` is here.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.weights.contains(&format!("{}{name}", self.prefix))
+    }
+
+    async fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.weights.read_f32(&format!("{}{name}", self.prefix), shape).await
+    }
+
+    /// The vector `name` of `n` values as it is.
+    async fn vector(&self, name: &str, n: usize) -> Result<Tensor<1>> {
+        Ok(Tensor::from_data(TensorData::new(self.read(name, &[n]).await?, [n]), self.device))
+    }
+
+    /// The matrix `name`, `[rows, columns]`, as a tensor `[1, rows, columns]`.
+    pub(crate) async fn table(&self, name: &str, rows: usize, columns: usize) -> Result<Tensor<3>> {
+        let values = self.read(name, &[rows, columns]).await?;
+        Ok(Tensor::from_data(TensorData::new(values, [1, rows, columns]), self.device))
+    }
+
+    async fn bias(&self, n: usize) -> Result<Tensor<1>> {
+        Ok(padded(&self.read("bias", &[n]).await?, self.device))
+    }
+
+    /// A linear layer or a 1x1 convolution with bias.
+    pub(crate) async fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
+        Ok(Linear { bias: Some(self.bias(outputs).await?), ..self.linear_without_bias(inputs, outputs).await? })
+    }
+
+    /// A linear layer or a 1x1 convolution without bias.
+    pub(crate) async fn linear_without_bias(&self, inputs: usize, outputs: usize) -> Result<Linear> {
+        let rows = self.read("weight", &[outputs, inputs]).await?;
+        Ok(Linear { weight: Weight::from_rows(&rows, outputs, inputs, self.device), bias: None })
+    }
+
+    /// A 3x3 convolution; the bias is read where the file has one.
+    pub(crate) async fn conv3x3(&self, inputs: usize, outputs: usize) -> Result<Conv3x3> {
+        let values = self.read("weight", &[outputs, inputs, 3, 3]).await?;
+        let bias = if self.has("bias") { Some(self.bias(outputs).await?) } else { None };
+        Ok(Conv3x3 { weight: Weight::from_convolution(&values, outputs, inputs, 3, self.device), bias })
+    }
+
+    /// Scale and shift of a normalisation over `channels`.
+    pub(crate) async fn norm(&self, channels: usize) -> Result<Norm> {
+        Ok(Norm { weight: self.vector("weight", channels).await?, bias: self.vector("bias", channels).await? })
+    }
+}
+
+/// A picture of activations: `[b, height*width, channels]` and its size.
+#[derive(Debug, Clone)]
+pub(crate) struct Image {
+    pub(crate) pixels: Tensor<3>,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+/// `x · weight + bias`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.forward_then(x, Activation::None)
+    }
+
+    pub(crate) fn forward_then(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
+        kernel::linear(x, &self.weight, self.bias.as_ref(), None, activation)
+    }
+
+    /// Adds `residual` to the product.
+    pub(crate) fn forward_onto(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        kernel::linear(x, &self.weight, self.bias.as_ref(), Some(residual), Activation::None)
+    }
+}
+
+/// A 3x3 convolution.
+#[derive(Debug)]
+pub(crate) struct Conv3x3 {
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+}
+
+impl Conv3x3 {
+    /// With padding 1, stride 1 and no upsampling; `change` edits that.
+    pub(crate) fn forward(&self, x: Image, change: impl FnOnce(Conv2d) -> Conv2d) -> Image {
+        self.forward_with(x, change, None, None)
+    }
+
+    /// Adds row `shift.1` of the table `shift.0` to every pixel, and `residual`.
+    pub(crate) fn forward_with(
+        &self,
+        x: Image,
+        change: impl FnOnce(Conv2d) -> Conv2d,
+        shift: Option<(&Tensor<2>, usize)>,
+        residual: Option<Tensor<3>>,
+    ) -> Image {
+        let mut shape = change(Conv2d::same(x.height, x.width, self.weight.n()));
+        shape.shift_row = shift.map_or(0, |(_, row)| row);
+        let (height, width) = shape.output();
+        let table = shift.map(|(table, _)| table);
+        let pixels = kernel::conv2d(x.pixels, &self.weight, shape, self.bias.as_ref(), table, residual);
+        Image { pixels, height, width }
+    }
+}
+
+/// Scale and shift of a normalisation.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+}
+
+impl Norm {
+    pub(crate) fn layer(&self, x: Tensor<3>, eps: f32) -> Tensor<3> {
+        kernel::layer_norm(x, &self.weight, &self.bias, eps)
+    }
+
+    pub(crate) fn group(&self, x: Tensor<3>, groups: usize, eps: f32, activation: Activation) -> Tensor<3> {
+        let options = kernel::GroupNorm { groups, eps, activation };
+        kernel::group_norm(x, &self.weight, &self.bias, options)
+    }
+}

@@ -1,0 +1,12 @@
+//! The parts of a text-to-image model, each shaped by its config and named as diffusers and transformers name it.
+
+mod autoencoder_kl;
+mod autoencoder_tiny;
+pub mod clip;
+mod embeddings;
+mod layers;
+mod resnet;
+mod transformer;
+pub mod unet;
+mod unet_stage;
+pub mod vae;

@@ -1,0 +1,75 @@
+//! `ResnetBlock2D` (diffusers `models/resnet.py`), with and without a time embedding.
+
+use burn::tensor::Tensor;
+
+use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
+use crate::error::Result;
+use crate::kernel::Activation;
+
+/// Groups and epsilon of a part's group norms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Groups {
+    pub(crate) count: usize,
+    pub(crate) eps: f32,
+}
+
+/// Two normalised 3x3 convolutions and a shortcut.
+#[derive(Debug)]
+pub(crate) struct ResnetBlock {
+    groups: Groups,
+    norm1: Norm,
+    conv1: Conv3x3,
+    time_emb_proj: Option<Linear>,
+    norm2: Norm,
+    conv2: Conv3x3,
+    conv_shortcut: Option<Linear>,
+}
+
+impl ResnetBlock {
+    /// `time_channels` is the width of the time embedding; the VAE's blocks have none.
+    pub(crate) async fn load(
+        root: &Loader<'_>,
+        inputs: usize,
+        outputs: usize,
+        time_channels: Option<usize>,
+        groups: Groups,
+    ) -> Result<Self> {
+        Ok(Self {
+            groups,
+            norm1: root.at("norm1").norm(inputs).await?,
+            conv1: root.at("conv1").conv3x3(inputs, outputs).await?,
+            time_emb_proj: match time_channels {
+                Some(channels) => Some(root.at("time_emb_proj").linear(channels, outputs).await?),
+                None => None,
+            },
+            norm2: root.at("norm2").norm(outputs).await?,
+            conv2: root.at("conv2").conv3x3(outputs, outputs).await?,
+            conv_shortcut: if inputs == outputs {
+                None
+            } else {
+                Some(root.at("conv_shortcut").linear(inputs, outputs).await?)
+            },
+        })
+    }
+
+    /// What this block adds for each of the time embeddings `[1, calls, time_channels]`, SiLU applied: `[calls, c]`.
+    pub(crate) fn time_shift(&self, activated: &Tensor<3>) -> Option<Tensor<2>> {
+        let shift = self.time_emb_proj.as_ref()?.forward(activated.clone());
+        let [_, calls, channels] = shift.dims();
+        Some(shift.reshape([calls, channels]))
+    }
+
+    /// `shift` is a table of [`Self::time_shift`] and the row to use.
+    pub(crate) fn forward(&self, x: Image, shift: Option<(&Tensor<2>, usize)>) -> Image {
+        let Groups { count, eps } = self.groups;
+        let normed = self.norm1.group(x.pixels.clone(), count, eps, Activation::Silu);
+        let hidden = self.conv1.forward_with(Image { pixels: normed, ..x }, |same| same, shift, None);
+        let normed = self.norm2.group(hidden.pixels, count, eps, Activation::Silu);
+        let shortcut = match &self.conv_shortcut {
+            Some(conv) => conv.forward(x.pixels),
+            None => x.pixels,
+        };
+        let normed = Image { pixels: normed, height: x.height, width: x.width };
+        self.conv2.forward_with(normed, |same| same, None, Some(shortcut))
+    }
+}

@@ -1,0 +1,212 @@
+//! `UNet2DConditionModel` (diffusers `models/unets/unet_2d_condition.py`), shaped by its config alone.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::embeddings;
+use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
+use super::resnet::Groups;
+use super::unet_stage::{
+    BlockInputs, Common, Cursor, DownStage, Layer, MidStage, StageAttention, UpChannels, UpStage, prepare_text,
+    prepare_time,
+};
+use crate::config::UNet2DConditionConfig;
+use crate::error::Result;
+use crate::kernel::Activation;
+use crate::weights::source::Source;
+use crate::weights::{Prefer, Weights};
+
+/// The denoiser.
+pub struct UNet2DConditionModel {
+    config: UNet2DConditionConfig,
+    device: Device,
+    cond_proj: Option<Linear>,
+    linear_1: Linear,
+    linear_2: Linear,
+    conv_in: Conv3x3,
+    down: Vec<DownStage>,
+    mid: Option<MidStage>,
+    up: Vec<UpStage>,
+    conv_norm_out: Norm,
+    conv_out: Conv3x3,
+}
+
+/// What stays the same over a run: a prompt's keys and values, and every call's time embedding.
+#[derive(Debug, Clone)]
+pub struct RunInputs {
+    blocks: BlockInputs,
+}
+
+impl UNet2DConditionModel {
+    /// Reads the UNet of the folder `unet`.
+    ///
+    /// # Errors
+    /// Those of [`Weights`].
+    pub async fn load(
+        source: &dyn Source,
+        prefer: Prefer,
+        config: UNet2DConditionConfig,
+        device: &Device,
+    ) -> Result<Self> {
+        let weights = Weights::open(source, "unet", prefer).await?;
+        let root = Loader::new(&weights, device);
+        let channels = config.block_out_channels.clone();
+        let (first, last) = (channels[0], channels[channels.len() - 1]);
+        let common = Common {
+            groups: Groups { count: config.norm_num_groups, eps: config.norm_eps as f32 },
+            time_channels: config.time_embed_dim(),
+            text_channels: config.text_width(),
+        };
+        let time = root.at("time_embedding");
+        let mid_attention = attention(&config, channels.len() - 1);
+        Ok(Self {
+            cond_proj: match config.time_cond_proj_dim {
+                Some(inputs) => Some(time.at("cond_proj").linear_without_bias(inputs, first).await?),
+                None => None,
+            },
+            linear_1: time.at("linear_1").linear(first, common.time_channels).await?,
+            linear_2: time.at("linear_2").linear(common.time_channels, common.time_channels).await?,
+            conv_in: root.at("conv_in").conv3x3(config.in_channels, first).await?,
+            down: load_down(&root, &config, common).await?,
+            mid: if config.has_mid_block() {
+                Some(MidStage::load(&root.at("mid_block"), last, mid_attention, common).await?)
+            } else {
+                None
+            },
+            up: load_up(&root, &config, common).await?,
+            conv_norm_out: root.at("conv_norm_out").norm(first).await?,
+            conv_out: root.at("conv_out").conv3x3(first, config.out_channels).await?,
+            device: device.clone(),
+            config,
+        })
+    }
+
+    /// The config it was loaded with.
+    #[must_use]
+    pub fn config(&self) -> &UNet2DConditionConfig {
+        &self.config
+    }
+
+    /// Computes once what every call of a run needs: `prompt_embeds` `[b, tokens, cross_attention_dim]`, the
+    /// `timesteps` of all calls, and the guidance scale for models that take it as an input.
+    #[must_use]
+    pub fn prepare(&self, prompt_embeds: &Tensor<3>, timesteps: &[f64], guidance_scale: f64) -> RunInputs {
+        let activated = self.time_embedding(timesteps, guidance_scale);
+        let mut blocks = BlockInputs::default();
+        prepare_time(self.layers(), &activated, &mut blocks);
+        prepare_text(self.layers(), prompt_embeds, &mut blocks);
+        RunInputs { blocks }
+    }
+
+    /// The model's output for `sample` `[b, height*width, in_channels]` at call number `call` of the run.
+    #[must_use]
+    pub fn forward(
+        &self,
+        sample: Tensor<3>,
+        height: usize,
+        width: usize,
+        inputs: &RunInputs,
+        call: usize,
+    ) -> Tensor<3> {
+        let mut cursor = Cursor {
+            call,
+            time_shifts: inputs.blocks.time_shifts.iter(),
+            text_keys: inputs.blocks.text_keys.iter(),
+        };
+        let mut x = self.conv_in.forward(Image { pixels: sample, height, width }, |same| same);
+        let mut skips = vec![x.clone()];
+        for stage in &self.down {
+            x = stage.forward(x, &mut skips, &mut cursor);
+        }
+        if let Some(mid) = &self.mid {
+            x = mid.forward(x, &mut cursor);
+        }
+        for stage in &self.up {
+            x = stage.forward(x, &mut skips, &mut cursor);
+        }
+        let (groups, eps) = (self.config.norm_num_groups, self.config.norm_eps as f32);
+        x.pixels = self.conv_norm_out.group(x.pixels, groups, eps, Activation::Silu);
+        self.conv_out.forward(x, |same| same).pixels
+    }
+
+    /// Every layer in the order in which [`Self::forward`] visits them.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        let down = self.down.iter().flat_map(DownStage::layers);
+        let mid = self.mid.iter().flat_map(MidStage::layers);
+        let up = self.up.iter().flat_map(UpStage::layers);
+        down.chain(mid).chain(up)
+    }
+
+    /// `silu(time_embedding(timestep))` of every call, `[1, calls, time_embed_dim]`.
+    fn time_embedding(&self, timesteps: &[f64], guidance_scale: f64) -> Tensor<3> {
+        let channels = self.config.block_out_channels[0];
+        let rows = embeddings::timesteps(
+            timesteps,
+            channels,
+            self.config.flip_sin_to_cos,
+            self.config.freq_shift,
+        );
+        let mut sinusoids = self.upload(rows, timesteps.len(), channels);
+        if let (Some(cond_proj), Some(width)) = (&self.cond_proj, self.config.time_cond_proj_dim) {
+            let row = embeddings::guidance_scale(guidance_scale - 1.0, width);
+            let rows = row.repeat(timesteps.len());
+            sinusoids = cond_proj.forward_onto(self.upload(rows, timesteps.len(), width), sinusoids);
+        }
+        let hidden = self.linear_1.forward_then(sinusoids, Activation::Silu);
+        self.linear_2.forward_then(hidden, Activation::Silu)
+    }
+
+    fn upload(&self, values: Vec<f32>, rows: usize, columns: usize) -> Tensor<3> {
+        Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.device)
+    }
+}
+
+fn attention(config: &UNet2DConditionConfig, stage: usize) -> StageAttention {
+    StageAttention { heads: config.heads(stage), depth: config.transformer_layers(stage) }
+}
+
+async fn load_down(
+    root: &Loader<'_>,
+    config: &UNet2DConditionConfig,
+    common: Common,
+) -> Result<Vec<DownStage>> {
+    let channels = &config.block_out_channels;
+    let mut stages = Vec::with_capacity(channels.len());
+    for i in 0..channels.len() {
+        let inputs = channels[i.saturating_sub(1)];
+        let place = root.at(format!("down_blocks.{i}"));
+        let stage = DownStage::load(
+            &place,
+            (inputs, channels[i]),
+            config.layers(i),
+            config.down_attends(i).then(|| attention(config, i)),
+            i + 1 < channels.len(),
+            common,
+        );
+        stages.push(stage.await?);
+    }
+    Ok(stages)
+}
+
+async fn load_up(root: &Loader<'_>, config: &UNet2DConditionConfig, common: Common) -> Result<Vec<UpStage>> {
+    let channels = &config.block_out_channels;
+    let count = channels.len();
+    let mut stages = Vec::with_capacity(count);
+    for i in 0..count {
+        let mirrored = count - 1 - i;
+        let place = root.at(format!("up_blocks.{i}"));
+        let stage = UpStage::load(
+            &place,
+            UpChannels {
+                previous: channels[(mirrored + 1).min(count - 1)],
+                own: channels[mirrored],
+                outer: channels[mirrored.saturating_sub(1)],
+            },
+            config.layers(mirrored) + 1,
+            config.up_attends(mirrored).then(|| attention(config, mirrored)),
+            i + 1 < count,
+            common,
+        );
+        stages.push(stage.await?);
+    }
+    Ok(stages)
+}

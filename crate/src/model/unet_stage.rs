@@ -1,0 +1,247 @@
+//! The stages of a UNet: `DownBlock2D`, `CrossAttnDownBlock2D`, `UNetMidBlock2DCrossAttn`, `UpBlock2D` and
+//! `CrossAttnUpBlock2D` (diffusers `models/unets/unet_2d_blocks.py`).
+
+use burn::tensor::Tensor;
+
+use super::layers::{Conv3x3, Image, Loader};
+use super::resnet::{Groups, ResnetBlock};
+use super::transformer::{TextKeys, Transformer};
+use crate::error::Result;
+
+/// What every stage of one UNet shares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Common {
+    pub(crate) groups: Groups,
+    pub(crate) time_channels: usize,
+    pub(crate) text_channels: usize,
+}
+
+/// A stage's attention; a stage without has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StageAttention {
+    pub(crate) heads: usize,
+    pub(crate) depth: usize,
+}
+
+/// Per-run inputs of the blocks, in the order in which [`super::unet::UNet2DConditionModel`] visits them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BlockInputs {
+    pub(crate) time_shifts: Vec<Tensor<2>>,
+    pub(crate) text_keys: Vec<Vec<TextKeys>>,
+}
+
+/// Position in [`BlockInputs`] during one call.
+pub(crate) struct Cursor<'a> {
+    pub(crate) call: usize,
+    pub(crate) time_shifts: std::slice::Iter<'a, Tensor<2>>,
+    pub(crate) text_keys: std::slice::Iter<'a, Vec<TextKeys>>,
+}
+
+/// A residual block and the transformer after it.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    resnet: ResnetBlock,
+    transformer: Option<Transformer>,
+}
+
+impl Layer {
+    async fn load(
+        root: &Loader<'_>,
+        index: usize,
+        inputs: usize,
+        outputs: usize,
+        attention: Option<StageAttention>,
+        common: Common,
+    ) -> Result<Self> {
+        let place = root.at(format!("resnets.{index}"));
+        let time = Some(common.time_channels);
+        let resnet = ResnetBlock::load(&place, inputs, outputs, time, common.groups).await?;
+        let transformer = match attention {
+            Some(StageAttention { heads, depth }) => {
+                let place = root.at(format!("attentions.{index}"));
+                let text = common.text_channels;
+                Some(Transformer::load(&place, outputs, heads, depth, text, common.groups).await?)
+            }
+            None => None,
+        };
+        Ok(Self { resnet, transformer })
+    }
+
+    fn prepare_time(&self, activated: &Tensor<3>, inputs: &mut BlockInputs) {
+        inputs.time_shifts.extend(self.resnet.time_shift(activated));
+    }
+
+    fn prepare_text(&self, prompt_embeds: &Tensor<3>, inputs: &mut BlockInputs) {
+        inputs.text_keys.extend(self.transformer.as_ref().map(|it| it.text_keys(prompt_embeds)));
+    }
+
+    fn forward(&self, x: Image, cursor: &mut Cursor<'_>) -> Image {
+        let shift = cursor.time_shifts.next().map(|table| (table, cursor.call));
+        let x = self.resnet.forward(x, shift);
+        match &self.transformer {
+            Some(transformer) => {
+                transformer.forward(x, cursor.text_keys.next().map_or(&[], Vec::as_slice))
+            }
+            None => x,
+        }
+    }
+}
+
+/// Layers, each of whose results is kept for the way up, then a downsampling convolution unless it is the last stage.
+#[derive(Debug)]
+pub(crate) struct DownStage {
+    layers: Vec<Layer>,
+    downsampler: Option<Conv3x3>,
+}
+
+impl DownStage {
+    pub(crate) async fn load(
+        root: &Loader<'_>,
+        channels: (usize, usize),
+        count: usize,
+        attention: Option<StageAttention>,
+        downsample: bool,
+        common: Common,
+    ) -> Result<Self> {
+        let (inputs, outputs) = channels;
+        let mut layers = Vec::with_capacity(count);
+        for i in 0..count {
+            let inputs = if i == 0 { inputs } else { outputs };
+            layers.push(Layer::load(root, i, inputs, outputs, attention, common).await?);
+        }
+        let downsampler = if downsample {
+            Some(root.at("downsamplers.0.conv").conv3x3(outputs, outputs).await?)
+        } else {
+            None
+        };
+        Ok(Self { layers, downsampler })
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter()
+    }
+
+    pub(crate) fn forward(&self, mut x: Image, skips: &mut Vec<Image>, cursor: &mut Cursor<'_>) -> Image {
+        for layer in &self.layers {
+            x = layer.forward(x, cursor);
+            skips.push(x.clone());
+        }
+        if let Some(downsampler) = &self.downsampler {
+            x = downsampler.forward(x, |mut shape| {
+                shape.stride = 2;
+                shape
+            });
+            skips.push(x.clone());
+        }
+        x
+    }
+}
+
+/// Two residual blocks around a transformer.
+#[derive(Debug)]
+pub(crate) struct MidStage {
+    first: Layer,
+    last: Layer,
+}
+
+impl MidStage {
+    pub(crate) async fn load(
+        root: &Loader<'_>,
+        channels: usize,
+        attention: StageAttention,
+        common: Common,
+    ) -> Result<Self> {
+        Ok(Self {
+            first: Layer::load(root, 0, channels, channels, Some(attention), common).await?,
+            last: Layer::load(root, 1, channels, channels, None, common).await?,
+        })
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        [&self.first, &self.last].into_iter()
+    }
+
+    pub(crate) fn forward(&self, x: Image, cursor: &mut Cursor<'_>) -> Image {
+        let x = self.first.forward(x, cursor);
+        self.last.forward(x, cursor)
+    }
+}
+
+/// Layers over the last result and a kept one, side by side, then an upsampling convolution unless it is the last.
+#[derive(Debug)]
+pub(crate) struct UpStage {
+    layers: Vec<Layer>,
+    upsampler: Option<Conv3x3>,
+}
+
+/// Channels that meet in an up stage.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UpChannels {
+    /// Of what comes from the stage before.
+    pub(crate) previous: usize,
+    /// Of this stage's results and of its kept ones but the last.
+    pub(crate) own: usize,
+    /// Of the last kept one, from a stage further out.
+    pub(crate) outer: usize,
+}
+
+impl UpStage {
+    pub(crate) async fn load(
+        root: &Loader<'_>,
+        channels: UpChannels,
+        count: usize,
+        attention: Option<StageAttention>,
+        upsample: bool,
+        common: Common,
+    ) -> Result<Self> {
+        let UpChannels { previous, own, outer } = channels;
+        let mut layers = Vec::with_capacity(count);
+        for i in 0..count {
+            let skip = if i + 1 == count { outer } else { own };
+            let inputs = if i == 0 { previous } else { own };
+            layers.push(Layer::load(root, i, inputs + skip, own, attention, common).await?);
+        }
+        let upsampler =
+            if upsample { Some(root.at("upsamplers.0.conv").conv3x3(own, own).await?) } else { None };
+        Ok(Self { layers, upsampler })
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter()
+    }
+
+    pub(crate) fn forward(&self, mut x: Image, skips: &mut Vec<Image>, cursor: &mut Cursor<'_>) -> Image {
+        for layer in &self.layers {
+            if let Some(skip) = skips.pop() {
+                x.pixels = Tensor::cat(vec![x.pixels, skip.pixels], 2);
+            }
+            x = layer.forward(x, cursor);
+        }
+        let Some(upsampler) = &self.upsampler else { return x };
+        let doubled = (x.height * 2, x.width * 2);
+        // The size of the next kept result, which is one less than double where the way down rounded up.
+        let seen = skips.last().map_or(doubled, |skip| (skip.height, skip.width));
+        upsampler.forward(x, |mut shape| {
+            shape.seen = seen;
+            shape
+        })
+    }
+}
+
+/// Fills [`BlockInputs`] for `layers` with the time embeddings, SiLU applied.
+pub(crate) fn prepare_time<'a>(
+    layers: impl Iterator<Item = &'a Layer>,
+    activated: &Tensor<3>,
+    inputs: &mut BlockInputs,
+) {
+    layers.for_each(|layer| layer.prepare_time(activated, inputs));
+}
+
+/// Fills [`BlockInputs`] for `layers` with a prompt's keys and values.
+pub(crate) fn prepare_text<'a>(
+    layers: impl Iterator<Item = &'a Layer>,
+    prompt_embeds: &Tensor<3>,
+    inputs: &mut BlockInputs,
+) {
+    layers.for_each(|layer| layer.prepare_text(prompt_embeds, inputs));
+}
