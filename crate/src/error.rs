@@ -21,6 +21,14 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The source of the model's files failed; it says how in its own words.
+    #[error("{reason}")]
+    Source {
+        /// The source's own code.
+        code: String,
+        /// A sentence that names the file and says what to do.
+        reason: String,
+    },
     /// A configuration file does not parse, or a field holds what it must not.
     #[error("{file}: field `{field}` {reason}")]
     Config {
@@ -130,10 +138,11 @@ pub enum Error {
 impl Error {
     /// Stable name of the kind of error, for programs; reaches JavaScript as `Error.code`.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::FileNotFound { .. } => "file_not_found",
             Self::Io { .. } => "io",
+            Self::Source { code, .. } => code,
             Self::Config { .. } => "bad_config",
             Self::UnsupportedClass { .. } => "unsupported_class",
             Self::Safetensors { .. } => "bad_safetensors",

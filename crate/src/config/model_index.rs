@@ -74,7 +74,9 @@ impl Config for ModelIndex {
         };
         let more = self.members.keys().find(|part| !known(part) && self.class(part).is_some());
         match more.and_then(|part| self.class(part)) {
-            Some(class) => Err(check.unsupported(class, &["no part beside unet, vae, text_encoder, tokenizer"])),
+            Some(class) => {
+                Err(check.unsupported(class, &["no part beside unet, vae, text_encoder, tokenizer"]))
+            }
             None => Ok(()),
         }
     }
@@ -102,7 +104,8 @@ mod tests {
         assert_eq!(index.class("scheduler"), Some("PNDMScheduler"));
         assert_eq!(index.class("image_encoder"), None);
         assert_eq!(validate(GOOD), Ok(()));
-        let tiny = GOOD.replace("AutoencoderKL", "AutoencoderTiny").replace("CLIPTokenizer", "CLIPTokenizerFast");
+        let tiny =
+            GOOD.replace("AutoencoderKL", "AutoencoderTiny").replace("CLIPTokenizer", "CLIPTokenizerFast");
         assert_eq!(validate(&tiny), Ok(()));
     }
 
@@ -112,7 +115,12 @@ mod tests {
             ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "unsupported_class", "XL"),
             ("UNet2DConditionModel", "FluxTransformer2DModel", "unsupported_class", "Flux"),
             ("CLIPTextModel", "T5EncoderModel", "unsupported_class", "T5"),
-            ("\"image_encoder\": [null, null]", "\"text_encoder_2\": [\"a\", \"B\"]", "unsupported_class", "`B`"),
+            (
+                "\"image_encoder\": [null, null]",
+                "\"text_encoder_2\": [\"a\", \"B\"]",
+                "unsupported_class",
+                "`B`",
+            ),
             ("\"vae\"", "\"vea\"", "bad_config", "`vae`"),
             ("\"_class_name\"", "\"class\"", "bad_config", "_class_name"),
             ("[\"diffusers\", \"AutoencoderKL\"]", "7", "bad_config", "`vae`"),

@@ -104,7 +104,8 @@ mod tests {
         assert_eq!(load("{}").unwrap(), ClipTextConfig::default());
         let flat = load(r#"{"hidden_size": 1024, "hidden_act": "gelu", "num_hidden_layers": 23}"#).unwrap();
         assert_eq!((flat.hidden_size, flat.hidden_act, flat.num_hidden_layers), (1024, HiddenAct::Gelu, 23));
-        let nested = load(r#"{"text_config": {"hidden_size": 768, "num_attention_heads": 12}, "vision_config": {}}"#);
+        let nested =
+            load(r#"{"text_config": {"hidden_size": 768, "num_attention_heads": 12}, "vision_config": {}}"#);
         assert_eq!(nested.unwrap().hidden_size, 768);
         assert!(load(r#"{"eos_token_id": [1, 2], "pad_token_id": null}"#).is_ok());
     }

@@ -28,7 +28,8 @@ fn lists_by_stage_and_no_middle() {
     assert_eq!((config.heads(1), config.layers(3), config.transformer_layers(2)), (10, 3, 10));
     assert_eq!((config.sample_size(), config.text_width()), (Some([96, 64]), 1024));
     assert!(!config.has_mid_block());
-    let config = load(r#"{"num_attention_heads": 16, "sample_size": 64, "time_cond_proj_dim": 256}"#).unwrap();
+    let config =
+        load(r#"{"num_attention_heads": 16, "sample_size": 64, "time_cond_proj_dim": 256}"#).unwrap();
     assert_eq!((config.heads(0), config.sample_size()), (16, Some([64, 64])));
 }
 
@@ -85,10 +86,10 @@ fn what_is_not_implemented_is_refused_by_name() {
         ("time_cond_proj_dim", "99999999"),
     ];
     for (field, value) in fields {
-        let error = load(&format!("{{\"act_fn\": \"silu\", \"{field}\": {value}}}").replace(
-            "\"act_fn\": \"silu\", \"act_fn\"",
-            "\"act_fn\"",
-        ))
+        let error = load(
+            &format!("{{\"act_fn\": \"silu\", \"{field}\": {value}}}")
+                .replace("\"act_fn\": \"silu\", \"act_fn\"", "\"act_fn\""),
+        )
         .expect_err(field);
         let text = error.to_string();
         assert!(text.starts_with(&format!("unet/config.json: field `{field}`")), "{field}: {text}");

@@ -145,9 +145,10 @@ impl Config for AutoencoderTinyConfig {
         check.channels("decoder_block_out_channels", &self.decoder_block_out_channels)?;
         check.channels("encoder_block_out_channels", &self.encoder_block_out_channels)?;
         check.list("encoder_block_out_channels", self.encoder_block_out_channels.len(), stages)?;
-        for (field, blocks) in
-            [("num_encoder_blocks", &self.num_encoder_blocks), ("num_decoder_blocks", &self.num_decoder_blocks)]
-        {
+        for (field, blocks) in [
+            ("num_encoder_blocks", &self.num_encoder_blocks),
+            ("num_decoder_blocks", &self.num_decoder_blocks),
+        ] {
             check.list(field, blocks.len(), stages)?;
             blocks.iter().try_for_each(|&blocks| check.between(field, blocks, 1, MAX_LAYERS))?;
         }

@@ -152,6 +152,9 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// Path of the file in a model.
+    pub const FILE: &str = FILE;
+
     /// Reads the text of `scheduler_config.json`.
     ///
     /// # Errors

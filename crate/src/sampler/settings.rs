@@ -62,10 +62,18 @@ pub(super) struct Settings {
     pub(super) timestep_scaling: f64,
 }
 
+impl SchedulerConfig {
+    /// The sampler that the config's class stands for; `None` where Easel has none.
+    #[must_use]
+    pub fn kind(&self) -> Option<SamplerKind> {
+        own_kind(self.class_name.as_deref(), self.use_karras_sigmas == Some(true))
+    }
+}
+
 impl Settings {
     pub(super) fn resolve(kind: Option<SamplerKind>, config: &SchedulerConfig) -> Result<Self> {
         let class = config.class_name.as_deref();
-        let own = own_kind(class, config.use_karras_sigmas == Some(true));
+        let own = config.kind();
         let kind = chosen_kind(kind, own, class)?;
         let native = Some(kind) == own;
         refuse(kind, native, config)?;

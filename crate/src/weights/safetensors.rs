@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -125,12 +125,14 @@ pub async fn read_header(source: &dyn Source, path: &str) -> Result<Header> {
 /// [`Error::Safetensors`]: no JSON, a name twice, a tensor outside the file, overlaps, gaps, or a byte count
 /// that is not shape times dtype.
 pub fn parse_header(file: &str, json: &[u8], file_size: u64) -> Result<Header> {
-    let Entries(entries) =
-        serde_json::from_slice(json).map_err(|error| damaged(file, format!("its header does not parse: {error}")))?;
+    let Entries(entries) = serde_json::from_slice(json)
+        .map_err(|error| damaged(file, format!("its header does not parse: {error}")))?;
     let data = LENGTH_BYTES + json.len() as u64;
     let mut header = Header::new();
     for (name, entry) in entries {
-        let info = entry.check(data, file_size).map_err(|reason| damaged(file, format!("tensor `{name}` {reason}")))?;
+        let info = entry
+            .check(data, file_size)
+            .map_err(|reason| damaged(file, format!("tensor `{name}` {reason}")))?;
         header.insert(name, info);
     }
     check_contiguous(file, &header, data, file_size)?;

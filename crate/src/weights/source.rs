@@ -1,7 +1,7 @@
 //! Where the files of a model come from: a folder, memory, or (in the page) the network and its cache.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::fmt::Display;
 use std::ops::Range;
 use std::pin::Pin;
 
@@ -44,7 +44,7 @@ pub fn check_path(path: &str) -> Result<()> {
     let odd = |c: char| c == '\\' || c == ':' || c.is_control();
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
     if path.contains(odd) || path.split('/').any(bad_part) {
-        return Err(io(path, "a path inside a model is relative, with `/` between its parts and no `..`"));
+        return Err(io(path, &"a path inside a model is relative, with `/` between its parts and no `..`"));
     }
     Ok(())
 }
@@ -58,7 +58,10 @@ pub async fn read_bytes(source: &dyn Source, path: &str, limit: u64) -> Result<O
         return Ok(None);
     };
     if size > limit {
-        return Err(document(path, format!("has {size} bytes, more than the {limit} that such a file may have")));
+        return Err(document(
+            path,
+            format!("has {size} bytes, more than the {limit} that such a file may have"),
+        ));
     }
     source.read(path, 0..size).await.map(Some)
 }
@@ -71,7 +74,8 @@ pub async fn read_to_string(source: &dyn Source, path: &str, limit: u64) -> Resu
     let Some(bytes) = read_bytes(source, path, limit).await? else {
         return Ok(None);
     };
-    let text = String::from_utf8(bytes).map_err(|error| document(path, format!("is not UTF-8 text: {error}")))?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| document(path, format!("is not UTF-8 text: {error}")))?;
     Ok(Some(text))
 }
 
@@ -119,7 +123,7 @@ fn document(file: &str, reason: String) -> Error {
     Error::Config { file: file.to_owned(), field: "(document)".to_owned(), reason }
 }
 
-fn io(file: &str, reason: impl ToString) -> Error {
+fn io(file: &str, reason: &dyn Display) -> Error {
     Error::Io { file: file.to_owned(), reason: reason.to_string() }
 }
 
@@ -149,7 +153,7 @@ impl Source for MemorySource {
             check_path(path)?;
             let bytes = self.files.get(path).ok_or_else(|| Error::FileNotFound { file: path.to_owned() })?;
             let inside = || bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?);
-            inside().map(<[u8]>::to_vec).ok_or_else(|| io(path, "it ends before the bytes asked for"))
+            inside().map(<[u8]>::to_vec).ok_or_else(|| io(path, &"it ends before the bytes asked for"))
         })
     }
 }
@@ -186,7 +190,7 @@ mod folder {
                 Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
                 Ok(_) => Ok(None),
                 Err(error) if absent(error.kind()) => Ok(None),
-                Err(error) => Err(io(path, error)),
+                Err(error) => Err(io(path, &error)),
             }
         }
 
@@ -194,11 +198,11 @@ mod folder {
             let size = self.size_now(path)?.ok_or_else(|| Error::FileNotFound { file: path.to_owned() })?;
             let length = range.end.checked_sub(range.start).filter(|_| range.end <= size);
             let length = length.and_then(|length| usize::try_from(length).ok());
-            let length = length.ok_or_else(|| io(path, "it ends before the bytes asked for"))?;
-            let mut file = File::open(self.root.join(path)).map_err(|error| io(path, error))?;
-            file.seek(SeekFrom::Start(range.start)).map_err(|error| io(path, error))?;
+            let length = length.ok_or_else(|| io(path, &"it ends before the bytes asked for"))?;
+            let mut file = File::open(self.root.join(path)).map_err(|error| io(path, &error))?;
+            file.seek(SeekFrom::Start(range.start)).map_err(|error| io(path, &error))?;
             let mut bytes = vec![0; length];
-            file.read_exact(&mut bytes).map_err(|error| io(path, error))?;
+            file.read_exact(&mut bytes).map_err(|error| io(path, &error))?;
             Ok(bytes)
         }
     }
@@ -269,7 +273,7 @@ mod tests {
         source.insert("a.txt", "hello");
         assert_eq!(block_on(source.size("b.txt")).unwrap(), None);
         assert_eq!(block_on(source.read("a.txt", 1..3)).unwrap(), b"el");
-        for range in [3..6, u64::MAX - 1..u64::MAX, 3..1] {
+        for range in [3..6, u64::MAX - 1..u64::MAX, Range { start: 3, end: 1 }] {
             assert!(matches!(block_on(source.read("a.txt", range)), Err(Error::Io { .. })));
         }
         assert!(matches!(block_on(read_bytes(&source, "a.txt", 4)), Err(Error::Config { .. })));

@@ -21,12 +21,14 @@ fn source(files: &[(&str, Vec<u8>)]) -> MemorySource {
 
 #[test]
 fn the_preferred_variant_is_taken_and_the_other_when_alone() {
-    let (full, half) = ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors");
+    let (full, half) =
+        ("unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors");
     let bytes = file(&[("a", &[1])]);
     let both = source(&[(full, bytes.clone()), (half, bytes.clone())]);
     let one = source(&[(half, bytes.clone())]);
     let text = source(&[("text_encoder/model.safetensors", bytes)]);
-    let open = |source, folder, prefer| block_on(Weights::open(source, folder, prefer)).unwrap().files()[0].clone();
+    let open =
+        |source, folder, prefer| block_on(Weights::open(source, folder, prefer)).unwrap().files()[0].clone();
     assert_eq!(open(&both, "unet", Prefer::Full), full);
     assert_eq!(open(&both, "unet", Prefer::Half), half);
     assert_eq!(open(&one, "unet", Prefer::Full), half);
@@ -35,7 +37,8 @@ fn the_preferred_variant_is_taken_and_the_other_when_alone() {
 
 #[test]
 fn shards() {
-    let index = r#"{"metadata":{"total_size":12},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}"#;
+    let index =
+        r#"{"metadata":{"total_size":12},"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}"#;
     for name in ["diffusion_pytorch_model.safetensors.index.json", "model.safetensors.index.fp16.json"] {
         let path = format!("unet/{name}");
         let mut files = source(&[
@@ -95,6 +98,18 @@ fn integers_are_refused_as_weights() {
 }
 
 #[test]
+fn a_huge_shape_of_an_unknown_format_allocates_nothing() {
+    let shape = [1usize << 31, 1 << 20];
+    let json = format!(r#"{{"a":{{"dtype":"F4","shape":{shape:?},"data_offsets":[0,0]}}}}"#);
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json.as_bytes());
+    let files = source(&[("x.safetensors", bytes)]);
+    let weights = block_on(Weights::open_file(&files, "x.safetensors")).unwrap();
+    assert_eq!(block_on(weights.read_f32("a", &shape)).unwrap_err().code(), "unsupported_dtype");
+    assert_eq!(block_on(weights.read_rows_f32("a", shape, &[0])).unwrap_err().code(), "unsupported_dtype");
+}
+
+#[test]
 fn a_tensor_larger_than_a_piece() {
     let count = PIECE_BYTES as usize / 4 + 3;
     let files = source(&[("x.safetensors", file(&[("first", &[1]), ("large", &[count])]))]);
@@ -111,7 +126,8 @@ fn rows_in_the_order_asked_for() {
     let weights = block_on(Weights::open_file(&files, "x.safetensors")).unwrap();
     for rows in [vec![], vec![0], vec![999, 0, 5, 6, 5, 500, 0], (0..count).rev().collect()] {
         let read = block_on(weights.read_rows_f32("table", [count, width], &rows)).unwrap();
-        let expected: Vec<f32> = rows.iter().flat_map(|row| (row * width..(row + 1) * width).map(|i| i as f32)).collect();
+        let expected: Vec<f32> =
+            rows.iter().flat_map(|row| (row * width..(row + 1) * width).map(|i| i as f32)).collect();
         assert_eq!(read, expected);
     }
     let error = block_on(weights.read_rows_f32("table", [count, width], &[1000])).unwrap_err();

@@ -1,0 +1,58 @@
+//! Files that the commands read and write, other than models.
+
+use std::path::{Path, PathBuf};
+
+use easel::error::{Error, Result};
+use easel::pipeline::Given;
+use easel::weights::Weights;
+use easel::weights::dump::{NamedTensor, write};
+use easel::weights::source::FolderSource;
+
+/// The path with `-number` before its extension.
+pub(super) fn numbered(path: &Path, number: u64) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map_or(String::new(), |it| format!(".{}", it.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{number}{extension}"))
+}
+
+/// Reads `latents` and `noise.N` from a safetensors file.
+pub(super) async fn read_latents(path: &Path) -> Result<Given> {
+    let missing = || Error::FileNotFound { file: path.display().to_string() };
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
+    let source = FolderSource::new(path.parent().unwrap_or(Path::new("")));
+    let weights = Weights::open_file(&source, name).await?;
+    let mut given = Given { latents: Some(read(&weights, "latents").await?), ..Given::default() };
+    let calls: Vec<usize> =
+        weights.names().filter_map(|name| name.strip_prefix("noise.")?.parse().ok()).collect();
+    for call in calls {
+        given.noise.insert(call, read(&weights, &format!("noise.{call}")).await?);
+    }
+    Ok(given)
+}
+
+async fn read(weights: &Weights<'_>, name: &str) -> Result<Vec<f32>> {
+    let shape = weights.shape(name).unwrap_or_default().to_vec();
+    weights.read_f32(name, &shape).await
+}
+
+/// Writes a safetensors file.
+pub(super) fn write_dump(path: &Path, tensors: &[NamedTensor]) -> Result<()> {
+    let file = path.display().to_string();
+    let bytes = write(&file, tensors)?;
+    std::fs::write(path, bytes).map_err(|error| Error::Io { file, reason: error.to_string() })
+}
+
+/// Writes a picture `[pixels, 3]` in 0..1 as an 8-bit PNG.
+pub(super) fn write_png(path: &Path, rgb: &[f32], width: usize, height: usize) -> Result<()> {
+    let failed = |reason: String| Error::Io { file: path.display().to_string(), reason };
+    let bytes: Vec<u8> = rgb.iter().map(|value| (value * 255.0).round() as u8).collect();
+    let file = std::fs::File::create(path).map_err(|error| failed(error.to_string()))?;
+    let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(&bytes)?;
+        writer.finish()
+    });
+    written.map_err(|error| failed(error.to_string()))
+}

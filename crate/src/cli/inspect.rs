@@ -1,0 +1,56 @@
+//! `easel inspect`.
+
+use std::path::Path;
+
+use easel::error::Result;
+use easel::pipeline::{Description, Part};
+use easel::weights::source::FolderSource;
+use easel::weights::{Prefer, Weights};
+use serde_json::{Value, json};
+
+pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
+    let source = FolderSource::new(model);
+    let description = Description::read(&source).await?;
+    let mut parts = Vec::new();
+    for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
+        let weights = Weights::open(&source, part.folder(), Prefer::Full).await?;
+        parts.push(json!({
+            "part": part.folder(),
+            "class": description.index.class(part.folder()),
+            "tensors": weights.names().count(),
+            "bytes": weights.bytes(),
+        }));
+    }
+    let sizes = description.sizes();
+    let report = json!({
+        "pipeline": description.index.class_name,
+        "runs": true,
+        "sampler": description.sampler().map(|kind| kind.as_str()),
+        "scheduler": description.index.class("scheduler"),
+        "width": sizes.width,
+        "height": sizes.height,
+        "factor": sizes.factor,
+        "tokens": description.text_encoder.max_position_embeddings,
+        "parts": parts,
+    });
+    if as_json {
+        println!("{report}");
+    } else {
+        print_text(&report);
+    }
+    Ok(())
+}
+
+fn print_text(report: &Value) {
+    let text = |key: &str| report[key].as_str().map_or_else(|| report[key].to_string(), str::to_owned);
+    println!("{}: Easel runs it", text("pipeline"));
+    println!("  pictures   {}x{}, multiples of {}", text("width"), text("height"), text("factor"));
+    println!("  sampler    {} ({})", text("sampler"), text("scheduler"));
+    println!("  prompt     chunks of {} tokens", text("tokens"));
+    for part in report["parts"].as_array().into_iter().flatten() {
+        let megabytes = part["bytes"].as_f64().unwrap_or(0.0) / 1e6;
+        let name = part["part"].as_str().unwrap_or_default();
+        let class = part["class"].as_str().unwrap_or_default();
+        println!("  {name:<13} {class:<22} {megabytes:>9.1} MB, {} tensors", part["tensors"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Command line of the native engine.
+#![allow(clippy::print_stdout, reason = "standard output is where a command's results go")]
+
+mod files;
+mod generate;
+mod inspect;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use easel::error::{Error, Result};
+use easel::hardware::Choice;
+use easel::sampler::SamplerKind;
+
+/// Text-to-image models of the Stable-Diffusion family.
+#[derive(Parser)]
+#[command(name = "easel", version)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Draw pictures from a prompt.
+    Generate(Generate),
+    /// Say what a model is and whether it can run.
+    Inspect {
+        /// Folder of a model in diffusers layout.
+        #[arg(long)]
+        model: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Generate {
+    /// Folder of a model in diffusers layout.
+    #[arg(long)]
+    model: PathBuf,
+    /// What to draw; weights as in "a (red:1.2) fox".
+    #[arg(long)]
+    prompt: String,
+    /// What to keep away from; used with guidance above 1.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    negative: String,
+    /// Sampler steps; the model's usual number by default.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Guidance scale; the model's usual one by default, 1 or less turns guidance off.
+    #[arg(long, allow_negative_numbers = true)]
+    guidance: Option<f64>,
+    /// ddim, pndm, euler, euler-a, dpmpp-2m, dpmpp-2m-karras, unipc or lcm; the model's own by default.
+    #[arg(long, value_parser = parse::<SamplerKind>)]
+    sampler: Option<SamplerKind>,
+    /// Seed, as torch's CPU generator takes it; a random one by default.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// WIDTHxHEIGHT in pixels; the model's own size by default.
+    #[arg(long, value_parser = parse_size)]
+    size: Option<(usize, usize)>,
+    /// Number of pictures, of consecutive seeds.
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+    /// gpu, cpu, or auto: the GPU unless it is a software one.
+    #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
+    device: Choice,
+    /// Safetensors file with first latents `latents` and, if any, noise `noise.0`, `noise.1`, …
+    #[arg(long)]
+    latents: Option<PathBuf>,
+    /// Safetensors file to write with token ids, embeddings, the latents of every step and the picture.
+    #[arg(long)]
+    dump: Option<PathBuf>,
+    /// Print timings and peak GPU memory as one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// PNG file to write; with --count above 1, `-1`, `-2`, … are added to its name.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|error: Error| error.to_string())
+}
+
+fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
+    let parts = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    parts.ok_or_else(|| format!("size must be WIDTHxHEIGHT, as in 512x512, not {text:?}"))
+}
+
+/// Runs the command of the process's arguments.
+pub(crate) fn run() -> ExitCode {
+    let result: Result<()> = cubecl::future::block_on(async {
+        match Command::parse().action {
+            Action::Generate(options) => generate::run(&options).await,
+            Action::Inspect { model, json } => inspect::run(&model, json).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error[{}]: {error}", error.code());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where tensors live and kernels run: a GPU through burn-wgpu, or the CPU through burn-flex.
+
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{Device, Tensor};
+use burn_wgpu::wgpu::DeviceType;
+use burn_wgpu::{CubeBackend, WgpuSetup};
+
+use crate::error::{Error, Result};
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The GPU, software ones included.
+    Gpu,
+    /// The CPU.
+    Cpu,
+    /// The GPU if there is a real one, else the CPU: a software GPU is slower than no GPU.
+    #[default]
+    Auto,
+}
+
+impl FromStr for Choice {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "gpu" => Ok(Self::Gpu),
+            "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            other => Err(Error::Parameter {
+                name: "device".into(),
+                reason: format!("must be gpu, cpu or auto, not {other:?}"),
+            }),
+        }
+    }
+}
+
+/// The first error that the GPU reported outside of any call. Cleared by being taken.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<Option<String>>>);
+
+impl Faults {
+    /// Keeps `reason` unless an earlier one is still there: later errors follow from the first.
+    pub fn report(&self, reason: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// An opened device.
+pub struct Hardware {
+    device: Device,
+    gpu: Option<Gpu>,
+    faults: Faults,
+}
+
+struct Gpu {
+    setup: WgpuSetup,
+    name: String,
+}
+
+impl Hardware {
+    /// The CPU, which is always there.
+    #[must_use]
+    pub fn cpu() -> Self {
+        Self { device: Device::flex(), gpu: None, faults: Faults::default() }
+    }
+
+    /// Opens the device of `choice`. `faults` collects what goes wrong outside of calls.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] when a GPU is asked for and none can be opened.
+    pub async fn open(choice: Choice, faults: Faults) -> Result<Self> {
+        if choice == Choice::Cpu {
+            return Ok(Self::cpu());
+        }
+        match Self::open_gpu(faults).await {
+            Ok(hardware) if choice == Choice::Auto && hardware.is_software() => Ok(Self::cpu()),
+            Err(_) if choice == Choice::Auto => Ok(Self::cpu()),
+            opened => opened,
+        }
+    }
+
+    async fn open_gpu(faults: Faults) -> Result<Self> {
+        let opened = Device::wgpu_options().init_with_setup_async().await;
+        let (device, setup) = opened.map_err(|error| Error::NoAdapter { reason: error.to_string() })?;
+        let reports = faults.clone();
+        setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
+        let info = setup.adapter.get_info();
+        let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
+        Ok(Self { device, gpu: Some(Gpu { setup, name }), faults })
+    }
+
+    fn is_software(&self) -> bool {
+        self.setup().is_some_and(|setup| setup.adapter.get_info().device_type == DeviceType::Cpu)
+    }
+
+    /// burn's handle.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The handles that a presenter of pictures shares, `None` on the CPU.
+    #[must_use]
+    pub fn setup(&self) -> Option<&WgpuSetup> {
+        self.gpu.as_ref().map(|gpu| &gpu.setup)
+    }
+
+    /// Name of the adapter, or `CPU`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.gpu.as_ref().map_or("CPU", |gpu| &gpu.name)
+    }
+
+    /// Bytes that burn holds on the GPU now, pages kept for reuse included; 0 on the CPU.
+    #[must_use]
+    pub fn gpu_bytes(&self) -> u64 {
+        self.device.memory_pool_usage().map_or(0, |usage| usage.bytes_reserved)
+    }
+
+    /// Waits until `tensor` is computed.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] when the work behind it, or anything else on the device, failed.
+    pub async fn settle<const D: usize>(&self, tensor: &Tensor<D>) -> Result<()> {
+        if let Ok(tensor) = tensor.clone().try_into_primitive::<CubeBackend>() {
+            let barrier = tensor.client.sync_buffers([&tensor.handle]);
+            barrier.await.map_err(|error| failed(&error.to_string(), error.is_device_poisoned()))?;
+        }
+        self.check()
+    }
+
+    /// Computes and reads a tensor, in row-major order.
+    ///
+    /// # Errors
+    /// Those of [`Self::settle`].
+    pub async fn read<const D: usize>(&self, tensor: Tensor<D>) -> Result<Vec<f32>> {
+        let data = tensor.into_data_async().await.map_err(|error| failed(&error.to_string(), false))?;
+        self.check()?;
+        data.try_into_vec().map_err(|error| failed(&format!("{error:?}"), false))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.faults.take().map_or(Ok(()), |reason| Err(failed(&reason, false)))
+    }
+}
+
+fn failed(reason: &str, lost: bool) -> Error {
+    let reason = reason.to_owned();
+    let lower = reason.to_ascii_lowercase();
+    if lower.contains("out of memory") || lower.contains("buffertoobig") {
+        Error::OutOfMemory { reason }
+    } else if lost || lower.contains("device lost") || lower.contains("device was lost") {
+        Error::DeviceLost { reason }
+    } else {
+        Error::Gpu { reason }
+    }
+}

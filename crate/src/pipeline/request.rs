@@ -1,0 +1,79 @@
+//! What a user asks for, and the checks that need no model run.
+
+use super::Sizes;
+use crate::error::{Error, Result};
+use crate::sampler::SamplerKind;
+
+/// Latents or pictures larger than this a side are refused before anything is allocated.
+const MAX_SIDE: usize = 8192;
+
+/// One picture to make.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What to draw, with A1111's weights.
+    pub prompt: String,
+    /// What to keep away from; used with guidance above 1 only.
+    pub negative_prompt: String,
+    /// Sampler steps.
+    pub steps: usize,
+    /// Classifier-free guidance; 1 or less turns it off.
+    pub guidance_scale: f64,
+    /// `None` takes the model's own.
+    pub sampler: Option<SamplerKind>,
+    /// Seed of torch's CPU generator.
+    pub seed: u64,
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Random numbers to use instead of the seed's.
+    pub given: Given,
+}
+
+/// Standard normal numbers that were drawn elsewhere, `[1, c, h, w]` in row-major order.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The first latents, before the sampler scales them.
+    pub latents: Option<Vec<f32>>,
+    /// Fresh noise of calls, by the call's number.
+    pub noise: std::collections::BTreeMap<usize, Vec<f32>>,
+}
+
+impl Request {
+    /// Height and width of the latents.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] that names the parameter.
+    pub(super) fn check(&self, sizes: Sizes, latent_channels: usize) -> Result<(usize, usize)> {
+        if !self.guidance_scale.is_finite() || self.guidance_scale.abs() > 1000.0 {
+            return Err(parameter("guidance_scale", format!("must be a number up to 1000, not {}", self.guidance_scale)));
+        }
+        let height = latent_side("height", self.height, sizes.factor)?;
+        let width = latent_side("width", self.width, sizes.factor)?;
+        let count = latent_channels * height * width;
+        let wrong = |name: &str, found: usize| {
+            let reason = format!("has {found} values, a {}x{} picture needs {count}", self.width, self.height);
+            Err(parameter(name, reason))
+        };
+        match &self.given.latents {
+            Some(latents) if latents.len() != count => return wrong("latents", latents.len()),
+            _ => {}
+        }
+        match self.given.noise.iter().find(|(_, noise)| noise.len() != count) {
+            Some((call, noise)) => wrong(&format!("noise.{call}"), noise.len()),
+            None => Ok((height, width)),
+        }
+    }
+}
+
+fn latent_side(name: &str, pixels: usize, factor: usize) -> Result<usize> {
+    if pixels == 0 || pixels > MAX_SIDE || !pixels.is_multiple_of(factor) {
+        let reason = format!("must be a multiple of {factor} from {factor} to {MAX_SIDE}, not {pixels}");
+        return Err(parameter(name, reason));
+    }
+    Ok(pixels / factor)
+}
+
+fn parameter(name: &str, reason: String) -> Error {
+    Error::Parameter { name: name.to_owned(), reason }
+}

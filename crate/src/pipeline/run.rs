@@ -1,0 +1,227 @@
+//! One picture in the making: pulled step by step, dropped to stop.
+
+use std::rc::Rc;
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::{Pipeline, PromptEmbeds, Request};
+use crate::error::{Error, Result};
+use crate::kernel::{sampler_step, to_rgb};
+use crate::model::unet::RunInputs;
+use crate::random::TorchGenerator;
+use crate::sampler::{self, ModelCall, Sampler, SchedulerConfig, Slot};
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Number of the step, from 1.
+    pub index: usize,
+    /// Steps of the run.
+    pub total: usize,
+    /// Timestep of the UNet call.
+    pub timestep: f64,
+    /// Noise level of the sample that went in.
+    pub sigma: f64,
+}
+
+/// A denoising run over latents `[1, height*width, channels]`.
+pub struct Run {
+    pipeline: Rc<Pipeline>,
+    sampler: Sampler,
+    prompt_embeds: PromptEmbeds,
+    inputs: RunInputs,
+    guidance_scale: Option<f64>,
+    generator: TorchGenerator,
+    noise: std::collections::BTreeMap<usize, Vec<f32>>,
+    sample: Tensor<3>,
+    history: Vec<Tensor<3>>,
+    height: usize,
+    width: usize,
+    done: usize,
+}
+
+impl Run {
+    /// Checks the request, encodes its prompts and draws the first latents.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`], [`Error::Prompt`], and those of the text encoder.
+    pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
+        let description = pipeline.description();
+        let channels = description.vae.latent_channels();
+        let (height, width) = request.check(description.sizes(), channels)?;
+        let sampler = sampler::build(request.sampler, &description.scheduler, request.steps)?;
+        let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
+        let negative = guided.then_some(request.negative_prompt.as_str());
+        let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
+        let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
+        let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, request.guidance_scale);
+        let mut generator = TorchGenerator::manual_seed(request.seed);
+        let drawn = request.given.latents.unwrap_or_else(|| generator.randn(channels * height * width));
+        let latents: Vec<f32> = drawn.iter().map(|value| value * sampler.init_noise_sigma as f32).collect();
+        let sample = upload(&pipeline, &latents, channels, height * width);
+        Ok(Self {
+            history: vec![sample.clone(); sampler.history_slots],
+            guidance_scale: guided.then_some(request.guidance_scale),
+            noise: request.given.noise,
+            done: 0,
+            pipeline,
+            sampler,
+            prompt_embeds,
+            inputs,
+            generator,
+            sample,
+            height,
+            width,
+        })
+    }
+
+    /// Steps of the run: one more than asked for with PNDM.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.sampler.calls.len()
+    }
+
+    /// The prompts' tokens and embeddings.
+    #[must_use]
+    pub fn prompt_embeds(&self) -> &PromptEmbeds {
+        &self.prompt_embeds
+    }
+
+    /// Height and width of the latents.
+    #[must_use]
+    pub fn latent_size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    /// Computes the next step; `None` when there is none left.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] or [`Error::DeviceLost`]; the run is of no use after that.
+    pub async fn step(&mut self) -> Result<Option<StepReport>> {
+        let Some(call) = self.sampler.calls.get(self.done).cloned() else { return Ok(None) };
+        let output = self.call_unet(&call)?;
+        self.update(&call, output)?;
+        self.done += 1;
+        self.pipeline.hardware.settle(&self.sample).await?;
+        let (timestep, sigma) = (call.timestep, call.sigma);
+        Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
+    }
+
+    fn call_unet(&self, call: &ModelCall) -> Result<Tensor<3>> {
+        let mut x = self.sample.clone();
+        if call.input_scale != 1.0 {
+            x = combine(&[(x, call.input_scale)], None)?;
+        }
+        if self.guidance_scale.is_some() {
+            x = Tensor::cat(vec![x.clone(), x], 0);
+        }
+        Ok(self.pipeline.unet.forward(x, self.height, self.width, &self.inputs, self.done))
+    }
+
+    fn update(&mut self, call: &ModelCall, output: Tensor<3>) -> Result<()> {
+        let noise = if call.needs_noise() { Some(self.draw_noise()) } else { None };
+        let mut written = Vec::with_capacity(call.updates.len());
+        for update in &call.updates {
+            let mut terms = Vec::with_capacity(update.terms.len());
+            let mut guidance_scale = None;
+            for (slot, coefficient) in &update.terms {
+                let tensor = match slot {
+                    Slot::Sample => Some(self.sample.clone()),
+                    Slot::ModelOutput => Some(output.clone()),
+                    Slot::Noise => noise.clone(),
+                    Slot::History(index) => self.history.get(*index).cloned(),
+                };
+                let tensor = tensor.ok_or_else(|| inconsistent("reads a slot that nothing filled"))?;
+                if *slot == Slot::ModelOutput {
+                    guidance_scale = self.guidance_scale;
+                    terms.insert(0, (tensor, *coefficient));
+                } else {
+                    terms.push((tensor, *coefficient));
+                }
+            }
+            written.push((update.target, combine(&terms, guidance_scale)?));
+        }
+        for (target, tensor) in written {
+            match target {
+                Slot::Sample => self.sample = tensor,
+                Slot::History(index) if index < self.history.len() => self.history[index] = tensor,
+                _ => return Err(inconsistent("writes a slot that it must not")),
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_noise(&mut self) -> Tensor<3> {
+        let channels = self.pipeline.description.vae.latent_channels();
+        let pixels = self.height * self.width;
+        let given = self.noise.remove(&self.done);
+        let noise = given.unwrap_or_else(|| self.generator.randn(channels * pixels));
+        upload(&self.pipeline, &noise, channels, pixels)
+    }
+
+    /// The latents now, `[1, c, h, w]` in row-major order.
+    ///
+    /// # Errors
+    /// Those of [`crate::hardware::Hardware::read`].
+    pub async fn latents(&self) -> Result<Vec<f32>> {
+        let values = self.pipeline.hardware.read(self.sample.clone()).await?;
+        let channels = self.pipeline.description.vae.latent_channels();
+        Ok(planes(&values, channels))
+    }
+
+    /// The latents as colours, `[1, height*width, 3]` in 0..1: a preview of one pixel a latent.
+    #[must_use]
+    pub fn preview(&self) -> Tensor<3> {
+        // Samplers over sigmas hold noise of variance sigma²; the next call's input has unit variance.
+        let scale = self.sampler.calls.get(self.done).map_or(1.0, |call| call.input_scale);
+        to_rgb(self.sample.clone() * scale, &self.pipeline.preview_map)
+    }
+
+    /// Decodes the latents to a picture, `[1, pixels, 3]` in 0..1.
+    ///
+    /// # Errors
+    /// Those of [`crate::hardware::Hardware::settle`].
+    pub async fn decode(&self) -> Result<Tensor<3>> {
+        let decoded = self.pipeline.vae.forward(self.sample.clone(), self.height, self.width);
+        let picture = to_rgb(decoded, &self.pipeline.picture_map);
+        self.pipeline.hardware.settle(&picture).await?;
+        Ok(picture)
+    }
+}
+
+/// Planes `[c, pixels]` to a tensor `[1, pixels, c]`.
+fn upload(pipeline: &Pipeline, planes: &[f32], channels: usize, pixels: usize) -> Tensor<3> {
+    let mut values = vec![0.0; planes.len()];
+    for (c, plane) in planes.chunks_exact(pixels).enumerate() {
+        for (pixel, value) in plane.iter().enumerate() {
+            values[pixel * channels + c] = *value;
+        }
+    }
+    let data = TensorData::new(values, [1, pixels, channels]);
+    Tensor::from_data(data, pipeline.hardware.device())
+}
+
+/// `[pixels, c]` to planes `[c, pixels]`.
+#[must_use]
+pub fn planes(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = values.len() / channels;
+    let mut planes = vec![0.0; values.len()];
+    for (pixel, colours) in values.chunks_exact(channels).enumerate() {
+        for (c, value) in colours.iter().enumerate() {
+            planes[c * pixels + pixel] = *value;
+        }
+    }
+    planes
+}
+
+fn combine(terms: &[(Tensor<3>, f64)], guidance_scale: Option<f64>) -> Result<Tensor<3>> {
+    sampler_step(terms, guidance_scale).ok_or_else(|| inconsistent("has no term or too many"))
+}
+
+fn inconsistent(reason: &str) -> Error {
+    Error::Config {
+        file: SchedulerConfig::FILE.into(),
+        field: "_class_name".into(),
+        reason: format!("leads to a step that {reason}"),
+    }
+}

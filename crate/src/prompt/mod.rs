@@ -1,0 +1,8 @@
+//! Prompts as people write them for Stable Diffusion web UI (A1111): attention weights, `BREAK`, and texts longer than
+//! the text encoder takes at once.
+
+mod attention;
+mod chunks;
+
+pub use attention::{ParsedPrompt, Segment, parse};
+pub use chunks::{Chunk, chunks, token_count};

@@ -1,0 +1,244 @@
+//! `Engine`: a device, a canvas, and at most one model.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use web_sys::OffscreenCanvas;
+
+use super::canvas::Canvas;
+use super::error::{misuse, to_js};
+use super::log_faults;
+use super::run::Run;
+use super::source::JsSource;
+use crate::error::Error;
+use crate::hardware::{Choice, Faults, Hardware};
+use crate::pipeline::{Description, Given, Part, Pipeline, Request};
+use crate::sampler::SamplerKind;
+use crate::weights::Prefer;
+use crate::{pipeline, prompt};
+
+/// The engine: one in a worker, for one device.
+#[wasm_bindgen]
+pub struct Engine {
+    hardware: Rc<Hardware>,
+    canvas: Rc<RefCell<Option<Canvas>>>,
+    pipeline: Option<Rc<Pipeline>>,
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** One picture to make. */
+export interface Request {
+  prompt: string;
+  negative_prompt: string;
+  steps: number;
+  guidance_scale: number;
+  /** A name of `ModelInfo.samplers`; empty for the model's own. */
+  sampler: string;
+  /** A whole number from 0 to 2^53. */
+  seed: number;
+  width: number;
+  height: number;
+}
+
+/** What a loaded model is and what to use where the user says nothing. */
+export interface ModelInfo {
+  pipeline: string;
+  width: number;
+  height: number;
+  /** Width and height are multiples of it. */
+  factor: number;
+  sampler: string;
+  samplers: { name: string; label: string }[];
+  steps: number;
+  guidance_scale: number;
+  /** Tokens of a prompt that fit in one chunk. */
+  token_limit: number;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// See the TypeScript type of the same name.
+    #[wasm_bindgen(typescript_type = "ModelInfo")]
+    pub type JsModelInfo;
+    /// See the TypeScript type of the same name.
+    #[wasm_bindgen(typescript_type = "Request")]
+    pub type JsRequest;
+    /// Counts of a prompt's tokens.
+    #[wasm_bindgen(typescript_type = "{ count: number; limit: number }")]
+    pub type JsTokens;
+    /// `(stage, done, total)`.
+    #[wasm_bindgen(typescript_type = "(stage: string, done: number, total: number) => void")]
+    pub type JsProgress;
+}
+
+#[derive(Serialize)]
+struct ModelInfo {
+    pipeline: String,
+    width: usize,
+    height: usize,
+    factor: usize,
+    sampler: &'static str,
+    samplers: Vec<SamplerInfo>,
+    steps: usize,
+    guidance_scale: f64,
+    token_limit: usize,
+}
+
+#[derive(Serialize)]
+struct SamplerInfo {
+    name: &'static str,
+    label: &'static str,
+}
+
+#[derive(Serialize)]
+struct Tokens {
+    count: usize,
+    limit: usize,
+}
+
+#[derive(Deserialize)]
+struct RequestFields {
+    prompt: String,
+    negative_prompt: String,
+    steps: usize,
+    guidance_scale: f64,
+    sampler: String,
+    seed: u64,
+    width: usize,
+    height: usize,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the device: "gpu", "cpu" or "auto".
+    ///
+    /// # Errors
+    /// An `Error` with code `no_adapter` or `bad_parameter`.
+    pub async fn create(device: &str) -> Result<Engine, JsValue> {
+        console_error_panic_hook::set_once();
+        let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
+        let faults = Faults::default();
+        log_faults::install(faults.clone());
+        let hardware = Hardware::open(choice, faults).await.map_err(|error| to_js(&error))?;
+        Ok(Self { hardware: Rc::new(hardware), canvas: Rc::default(), pipeline: None })
+    }
+
+    /// "gpu" or "cpu".
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn device(&self) -> String {
+        if self.hardware.setup().is_some() { "gpu".into() } else { "cpu".into() }
+    }
+
+    /// Name of the adapter.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn adapter(&self) -> String {
+        self.hardware.name().to_owned()
+    }
+
+    /// Draws to `canvas` from now on.
+    ///
+    /// # Errors
+    /// An `Error` with code `gpu` when the canvas has another kind of context already.
+    pub fn attach(&mut self, canvas: OffscreenCanvas) -> Result<(), JsValue> {
+        let canvas = Canvas::attach(canvas, &self.hardware).map_err(|error| to_js(&error))?;
+        self.canvas.replace(Some(canvas));
+        Ok(())
+    }
+
+    /// Loads a model in the place of the one before; `progress` hears of every part before it is read.
+    ///
+    /// # Errors
+    /// An `Error` that names the file, tensor or field; the model before is gone then.
+    pub async fn load(&mut self, source: JsSource, progress: JsProgress) -> Result<JsModelInfo, JsValue> {
+        // Its memory first: two models may not fit.
+        self.pipeline = None;
+        let progress: js_sys::Function = progress.unchecked_into();
+        let report = |part: Part| {
+            let done = Part::ALL.iter().position(|other| *other == part).unwrap_or(0);
+            let (done, total) = (JsValue::from(done as u32), JsValue::from(Part::ALL.len() as u32));
+            // A listener that throws must not stop the load.
+            let _ = progress.call3(&JsValue::NULL, &part.folder().into(), &done, &total);
+        };
+        let hardware = Rc::clone(&self.hardware);
+        let loaded = Pipeline::load(Box::new(source), hardware, Prefer::Half, report).await;
+        let pipeline = loaded.map_err(|error| to_js(&error))?;
+        let info = model_info(pipeline.description(), pipeline.tokenizer().capacity());
+        self.pipeline = Some(Rc::new(pipeline));
+        Ok(serde_wasm_bindgen::to_value(&info)?.unchecked_into())
+    }
+
+    /// Tokens of a prompt, and how many fit in one chunk.
+    ///
+    /// # Errors
+    /// An `Error` with code `bad_prompt` for broken weights.
+    pub fn tokens(&self, text: &str) -> Result<JsTokens, JsValue> {
+        let tokenizer = self.loaded()?.tokenizer();
+        let parsed = prompt::parse(text).map_err(|error| to_js(&error))?;
+        let count = prompt::token_count(&parsed.segments, tokenizer).map_err(|error| to_js(&error))?;
+        Ok(serde_wasm_bindgen::to_value(&Tokens { count, limit: tokenizer.capacity() })?.unchecked_into())
+    }
+
+    /// Starts a picture: encodes the prompt and draws the first noise.
+    ///
+    /// # Errors
+    /// An `Error` with code `bad_parameter` or `bad_prompt`, or one of the device's.
+    pub async fn start(&self, request: JsRequest) -> Result<Run, JsValue> {
+        let pipeline = Rc::clone(self.loaded()?);
+        let fields: RequestFields = serde_wasm_bindgen::from_value(request.into()).map_err(|error| {
+            let reason = format!("does not hold what it must: {error}");
+            to_js(&Error::Parameter { name: "request".into(), reason })
+        })?;
+        let request = fields.into_request().map_err(|error| to_js(&error))?;
+        let (width, height) = (request.width, request.height);
+        let run = pipeline::Run::start(Rc::clone(&pipeline), request).await.map_err(|error| to_js(&error))?;
+        Ok(Run::new(run, pipeline, Rc::clone(&self.canvas), width, height))
+    }
+}
+
+impl Engine {
+    fn loaded(&self) -> Result<&Rc<Pipeline>, JsValue> {
+        self.pipeline.as_ref().ok_or_else(|| misuse("no model is loaded: call load() first"))
+    }
+}
+
+impl RequestFields {
+    fn into_request(self) -> crate::error::Result<Request> {
+        let sampler: Option<SamplerKind> =
+            if self.sampler.is_empty() { None } else { Some(self.sampler.parse()?) };
+        Ok(Request {
+            prompt: self.prompt,
+            negative_prompt: self.negative_prompt,
+            steps: self.steps,
+            guidance_scale: self.guidance_scale,
+            sampler,
+            seed: self.seed,
+            width: self.width,
+            height: self.height,
+            given: Given::default(),
+        })
+    }
+}
+
+fn model_info(description: &Description, token_limit: usize) -> ModelInfo {
+    let (sizes, defaults) = (description.sizes(), description.defaults());
+    ModelInfo {
+        pipeline: description.index.class_name.clone(),
+        width: sizes.width,
+        height: sizes.height,
+        factor: sizes.factor,
+        sampler: description.sampler().map_or("", SamplerKind::as_str),
+        samplers: SamplerKind::ALL
+            .map(|kind| SamplerInfo { name: kind.as_str(), label: kind.label() })
+            .into_iter()
+            .collect(),
+        steps: defaults.steps,
+        guidance_scale: defaults.guidance_scale,
+        token_limit,
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine as JavaScript sees it: handles and plain data, errors as `Error` with `name` and `code`. The only module
+//! that knows JavaScript; it runs in a worker.
+
+mod canvas;
+mod engine;
+mod error;
+mod log_faults;
+mod run;
+mod source;
+
+pub use engine::Engine;
+pub use run::Run;

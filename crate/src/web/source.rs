@@ -1,0 +1,52 @@
+//! A model's files, read through an object of JavaScript.
+
+use std::ops::Range;
+
+use wasm_bindgen::prelude::*;
+
+use super::error::from_js;
+use crate::error::Result;
+use crate::weights::source::{LocalBoxFuture, Source, check_path};
+
+#[wasm_bindgen]
+extern "C" {
+    /// `{ size(path), read(path, start, end) }`, both returning promises.
+    #[wasm_bindgen(typescript_type = "Source")]
+    pub type JsSource;
+
+    #[wasm_bindgen(method, catch)]
+    async fn size(this: &JsSource, path: &str) -> std::result::Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    async fn read(this: &JsSource, path: &str, start: f64, end: f64) -> std::result::Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** The files of a model. Paths are relative to its root, with `/`. */
+export interface Source {
+  /** Size of a file in bytes; `undefined` when there is no such file. */
+  size(path: string): Promise<number | undefined>;
+  /** The bytes from `start` to before `end`. */
+  read(path: string, start: number, end: number): Promise<Uint8Array>;
+}
+"#;
+
+impl Source for JsSource {
+    fn size<'a>(&'a self, path: &'a str) -> LocalBoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(async move {
+            check_path(path)?;
+            let size = self.size(path).await.map_err(|thrown| from_js(path, &thrown))?;
+            Ok(size.as_f64().map(|size| size as u64))
+        })
+    }
+
+    fn read<'a>(&'a self, path: &'a str, range: Range<u64>) -> LocalBoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            check_path(path)?;
+            let bytes = self.read(path, range.start as f64, range.end as f64).await;
+            let bytes = bytes.map_err(|thrown| from_js(path, &thrown))?;
+            Ok(js_sys::Uint8Array::new(&bytes).to_vec())
+        })
+    }
+}

@@ -1,0 +1,167 @@
+// The page itself, with the scripted engine: what is shown, kept and said.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { type EaselPage, expect, site, test } from "./easel_page.ts";
+
+const PATH_OF_AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+async function open(easel: EaselPage, query = "?device=cpu"): Promise<void> {
+  await easel.page.goto(site("scripted", query));
+  await easel.ready();
+}
+
+test("shows steps and time left, and says when it is done", async ({ easel }) => {
+  await open(easel);
+  await easel.type("a star");
+  await easel.button.click();
+  await expect(easel.button).toHaveText("Stop");
+  const { steps } = await easel.watch();
+  expect(steps.some((text) => /^\d\/8 · \d+\.\d s left$/.test(text))).toBe(true);
+  await expect(easel.page.getByRole("status")).toHaveText("Done");
+  await expect(easel.button).toHaveText("Generate");
+});
+
+test("Ctrl+Enter generates and Esc stops", async ({ easel }) => {
+  await open(easel);
+  await easel.set({ Steps: "1000" });
+  await easel.page.getByLabel("Prompt", { exact: true }).press("Control+Enter");
+  await expect(easel.page.locator("#progress-text")).toContainText("3/1000");
+  await easel.page.keyboard.press("Escape");
+  await expect(easel.page.getByRole("status")).toHaveText("Stopped");
+  await expect(easel.button).toHaveText("Generate");
+});
+
+test("counts tokens while typing", async ({ easel }) => {
+  await open(easel);
+  await easel.type("a red apple");
+  await expect(easel.page.locator("#token-count")).toHaveText("3/22 tokens");
+});
+
+test("a broken prompt is explained and nothing typed is lost", async ({ easel }) => {
+  await open(easel);
+  await easel.type("a (red:) (: apple");
+  await easel.button.click();
+  await expect(easel.alert).toContainText("a weight is missing");
+  await expect(easel.alert).toContainText("bad_prompt");
+  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a (red:) (: apple");
+  await easel.type("a red apple");
+  await easel.button.click();
+  await expect(easel.alert).toBeHidden();
+  await expect(easel.page.getByRole("status")).toHaveText("Done");
+});
+
+for (const { prompt, code } of [
+  { prompt: "lose the device", code: "device_lost" },
+  { prompt: "trap", code: "internal" },
+]) {
+  test(`after ${code} the engine is loaded again`, async ({ easel }) => {
+    await open(easel);
+    await easel.type(prompt);
+    await easel.button.click();
+    await expect(easel.alert).toContainText(code);
+    await expect(easel.button).toHaveText("Load again");
+    await easel.button.click();
+    await easel.ready();
+    await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue(prompt);
+  });
+}
+
+test("what was typed is there after a reload", async ({ easel }) => {
+  await open(easel);
+  await easel.type("a penguin");
+  await easel.set({ Steps: "12", "Negative prompt": "rain", Seed: "77" });
+  await easel.page.getByLabel("Lock").check();
+  await easel.page.reload();
+  await easel.ready();
+  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a penguin");
+  await expect(easel.page.getByLabel("Negative prompt")).toHaveValue("rain");
+  await expect(easel.page.getByLabel("Steps")).toHaveValue("12");
+  await expect(easel.page.getByLabel("Guidance")).toHaveValue("4");
+  await easel.button.click();
+  await expect(easel.page.getByRole("status")).toHaveText("Done");
+  await expect(easel.page.getByLabel("Seed", { exact: true })).toHaveValue("77");
+});
+
+test("an unlocked seed changes with each picture", async ({ easel }) => {
+  await open(easel);
+  const seeds = new Set<string>();
+  for (let picture = 0; picture < 3; picture += 1) {
+    await easel.button.click();
+    await easel.watch();
+    seeds.add(await easel.page.locator("#seed").inputValue());
+  }
+  expect(seeds.size).toBe(3);
+});
+
+for (const { label, value } of [
+  { label: "Steps", value: "0" },
+  { label: "Width", value: "65" },
+  { label: "Seed", value: "-1" },
+  { label: "Guidance", value: "" },
+]) {
+  test(`${label} of "${value}" is not accepted, and shown although Advanced was closed`, async ({
+    easel,
+  }) => {
+    await open(easel);
+    await easel.set({ [label]: value });
+    await easel.page.getByLabel("Lock").check();
+    await easel.page.getByText("Advanced").click();
+    await easel.button.click();
+    await expect(easel.page.getByLabel(label, { exact: true })).toBeFocused();
+    await expect(easel.button).toHaveText("Generate");
+  });
+}
+
+test("automatic choice takes the CPU where WebGPU is software, and says so", async ({ easel }) => {
+  await open(easel, "");
+  await expect(easel.page.locator("#device-note")).toContainText("Drawing on the CPU");
+  await expect(easel.page.locator("#device-note")).toContainText("Chrome");
+  await easel.page.getByText("Advanced").click();
+  await easel.page.getByLabel("Device").selectOption("gpu");
+  await easel.ready();
+  await expect(easel.page.locator("#device-note")).toHaveText("Drawing on the GPU: scripted.");
+});
+
+test("a model on a host that the build does not allow is refused", async ({ easel }) => {
+  await easel.page.goto(site("scripted", "?model=https://example.org/model"));
+  await expect(easel.alert).toContainText("https://example.org/model/".slice(0, -1));
+  await expect(easel.alert).toContainText("model_host");
+});
+
+test("an example fills the prompt", async ({ easel }) => {
+  await open(easel);
+  await easel.page.getByRole("button", { name: "cherries" }).click();
+  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("cherries");
+});
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test(`has no accessibility faults in ${colorScheme}`, async ({ easel }) => {
+    const { page } = easel;
+    await page.emulateMedia({ colorScheme });
+    await open(easel);
+    await easel.set({ Steps: "2" });
+    await easel.button.click();
+    await expect(easel.download).toBeVisible();
+    await page.evaluate(readFileSync(PATH_OF_AXE, "utf8"));
+    const violations = await page.evaluate(async () => {
+      const { axe } = window as unknown as {
+        axe: { run(): Promise<{ violations: { id: string; nodes: unknown[] }[] }> };
+      };
+      return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes)}`);
+    });
+    expect(violations).toEqual([]);
+    await page.screenshot({ path: `test-results/${colorScheme}.png`, fullPage: true });
+  });
+}
+
+test("a phone has one column, with Generate in reach", async ({ easel }) => {
+  const { page } = easel;
+  await page.setViewportSize({ width: 390, height: 844 });
+  await open(easel);
+  await easel.type("a star");
+  await easel.button.click();
+  await expect(easel.download).toBeVisible();
+  await expect(easel.button).toBeInViewport({ ratio: 1 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+  await page.screenshot({ path: "test-results/phone.png" });
+});

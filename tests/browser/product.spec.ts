@@ -1,0 +1,150 @@
+// The shipped page with the real engine and the bundled model, as a new user meets it.
+import { writeFileSync } from "node:fs";
+import { type EaselPage, expect, pngSize, site, test } from "./easel_page.ts";
+
+const PROMPT = "a purple heart on an orange background";
+const STEP_PATIENCE = 120_000;
+
+async function open(easel: EaselPage, device: string): Promise<void> {
+  await easel.page.goto(site("shipped", `?device=${device}`));
+  await easel.ready();
+}
+
+// The GPU here is an imitation in software, so it draws fewer steps.
+for (const { device, steps } of [
+  { device: "cpu", steps: 20 },
+  { device: "gpu", steps: 3 },
+]) {
+  test(`draws a picture on the ${device}, every step of it on the canvas`, async ({ easel }) => {
+    test.setTimeout(600_000);
+    await open(easel, device);
+    await easel.type(PROMPT);
+    await easel.set({ Steps: String(steps), Seed: "4" });
+    await easel.page.getByLabel("Lock").check();
+    await easel.button.click();
+    await expect(easel.button).toHaveText("Stop");
+    const { frames, steps: seen } = await easel.watch(500_000);
+    await expect(easel.page.getByRole("status")).toHaveText("Done");
+    expect(seen.some((text) => / · .* left$/.test(text))).toBe(true);
+    // A screenshot may miss a step; most must be seen, and the decoded picture is one more.
+    expect(new Set(frames).size).toBeGreaterThan(steps / 2);
+    await easel.page.screenshot({ path: `test-results/product-${device}.png` });
+    const { name, bytes } = await easel.save();
+    expect(name).toBe("a-purple-heart-on-an-orange-background-4.png");
+    expect(pngSize(bytes)).toEqual({ width: 64, height: 64 });
+    writeFileSync(`test-results/picture-${device}.png`, bytes);
+    const colour = await meanColour(easel);
+    expect(colour.corner.red).toBeGreaterThan(colour.corner.blue + 60);
+    expect(colour.centre.blue).toBeGreaterThan(colour.centre.green + 30);
+  });
+}
+
+interface Colour {
+  red: number;
+  green: number;
+  blue: number;
+}
+
+/** Mean colours of the finished picture: a corner is background, the centre is the thing itself. */
+async function meanColour({ download }: EaselPage): Promise<{ corner: Colour; centre: Colour }> {
+  return download.evaluate(async (link: HTMLAnchorElement) => {
+    const image = new Image();
+    image.src = link.href;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext("2d");
+    if (!context) throw new Error("no 2D canvas");
+    context.drawImage(image, 0, 0);
+    const mean = (x: number, y: number, side: number) => {
+      const { data } = context.getImageData(x, y, side, side);
+      const channel = (offset: number) =>
+        data.filter((_, at) => at % 4 === offset).reduce((sum, value) => sum + value, 0) / (side * side);
+      return { red: channel(0), green: channel(1), blue: channel(2) };
+    };
+    return { corner: mean(0, 0, 10), centre: mean(image.width / 2 - 6, image.height / 2 - 6, 12) };
+  });
+}
+
+test("the same seed gives the same picture, another seed another", async ({ easel }) => {
+  test.setTimeout(300_000);
+  await open(easel, "cpu");
+  await easel.type(PROMPT);
+  await easel.page.getByText("Advanced").click();
+  await easel.page.getByLabel("Lock").check();
+  const pictures: string[] = [];
+  for (const seed of ["1", "1", "2"]) {
+    await easel.set({ Steps: "2", Seed: seed });
+    await easel.button.click();
+    await easel.watch();
+    pictures.push((await easel.save()).bytes.toString("base64"));
+  }
+  expect(pictures[0]).toBe(pictures[1]);
+  expect(pictures[0]).not.toBe(pictures[2]);
+});
+
+test("Stop answers within a step, and the next picture can be drawn", async ({ easel }) => {
+  test.setTimeout(300_000);
+  await open(easel, "cpu");
+  await easel.type(PROMPT);
+  await easel.set({ Steps: "200" });
+  await easel.button.click();
+  const progress = easel.page.locator("#progress-text");
+  await expect(progress).toHaveText(/^[2-9]\//, { timeout: STEP_PATIENCE });
+  const before = Number.parseInt((await progress.textContent()) ?? "", 10);
+  await easel.button.click();
+  await expect(easel.page.getByRole("status")).toHaveText("Stopped", { timeout: STEP_PATIENCE });
+  const after = Number((await progress.textContent())?.match(/^after (\d+) of 200 steps$/)?.[1]);
+  // The step under way when the button was pressed is finished, and reading the text took its time too.
+  expect(after - before).toBeLessThanOrEqual(2);
+  await easel.set({ Steps: "1" });
+  await easel.button.click();
+  await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+});
+
+test("draws after a reload with the network off", async ({ easel, context }) => {
+  test.setTimeout(300_000);
+  await open(easel, "cpu");
+  await easel.page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+  });
+  await context.setOffline(true);
+  await easel.page.reload();
+  await easel.ready();
+  await easel.type(PROMPT);
+  await easel.set({ Steps: "2" });
+  await easel.button.click();
+  await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+});
+
+const UNET = "unet/diffusion_pytorch_model.safetensors";
+
+test("weights that do not belong to the config are refused with the file's name", async ({ easel }) => {
+  await easel.page.route("**/manifest.json", (route) => route.fulfill({ status: 404 }));
+  await easel.page.route(`**/${UNET}`, async (route) => {
+    const bytes = await (await route.fetch()).body();
+    // The header's length, which says that the header is larger than the file.
+    bytes.fill(0xff, 0, 6);
+    await route.fulfill({ body: bytes, contentType: "application/octet-stream" });
+  });
+  await easel.page.goto(site("shipped", "?device=cpu"));
+  await expect(easel.alert).toContainText(UNET, { timeout: STEP_PATIENCE });
+  await expect(easel.alert).toContainText("bad_safetensors");
+});
+
+for (const { prompt, steps, code } of [
+  { prompt: "a (red:abc) apple", steps: "2", code: "bad_prompt" },
+  { prompt: "a (red:) apple", steps: "2", code: "bad_prompt" },
+]) {
+  test(`the prompt "${prompt}" is explained, and the next one is drawn`, async ({ easel }) => {
+    test.setTimeout(180_000);
+    await open(easel, "cpu");
+    await easel.type(prompt);
+    await easel.set({ Steps: steps });
+    await easel.button.click();
+    await expect(easel.alert).toContainText(code);
+    await easel.type("a (red:1.2) apple");
+    await easel.button.click();
+    await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+    await expect(easel.alert).toBeHidden();
+  });
+}

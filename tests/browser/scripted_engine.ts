@@ -1,0 +1,116 @@
+// Stands in for the wasm engine in tests of the page: it draws colours at once, and fails as its prompt tells it.
+import type { Device, GenerateParams, ModelInfo } from "../../www/src/shared/protocol.ts";
+
+interface Source {
+  size(path: string): Promise<number | undefined>;
+  read(path: string, start: number, end: number): Promise<Uint8Array>;
+}
+
+const FILES = ["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"];
+const STEP_MS = 40;
+
+function fail(code: string, message: string): never {
+  throw Object.assign(new Error(message), { name: "EaselError", code });
+}
+
+class Run {
+  readonly total: number;
+  readonly #params: GenerateParams;
+  readonly #canvas: OffscreenCanvas;
+  #index = 0;
+
+  constructor(params: GenerateParams, canvas: OffscreenCanvas) {
+    this.#params = params;
+    this.#canvas = canvas;
+    this.total = params.steps;
+    canvas.width = params.width;
+    canvas.height = params.height;
+  }
+
+  async step() {
+    if (this.#index === this.total) return undefined;
+    if (this.#params.prompt === "lose the device" && this.#index === 2)
+      fail("device_lost", "the GPU went away");
+    if (this.#params.prompt === "trap" && this.#index === 2)
+      throw new WebAssembly.RuntimeError("unreachable");
+    await new Promise((resolve) => setTimeout(resolve, STEP_MS));
+    this.#index += 1;
+    this.#paint(`hsl(${(360 * this.#index) / this.total} 80% 50%)`);
+    return { index: this.#index, total: this.total, timestep: 0, sigma: 0 };
+  }
+
+  async finish() {
+    const { width, height } = this.#params;
+    this.#paint("teal");
+    const rgba = new Uint8Array(width * height * 4).map((_, at) => [0, 128, 128, 255][at % 4] ?? 0);
+    return { width, height, rgba };
+  }
+
+  free() {}
+
+  #paint(colour: string) {
+    const context = this.#canvas.getContext("2d");
+    if (!context) return;
+    context.fillStyle = colour;
+    context.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
+  }
+}
+
+export class Engine {
+  readonly device: Device;
+  readonly adapter = "scripted";
+  #canvas = new OffscreenCanvas(1, 1);
+
+  private constructor(device: Device) {
+    this.device = device;
+  }
+
+  static async create(device: Device): Promise<Engine> {
+    return new Engine(device);
+  }
+
+  async load(
+    source: Source,
+    onProgress: (stage: string, loaded: number, total: number) => void,
+  ): Promise<ModelInfo> {
+    for (const [at, path] of FILES.entries()) {
+      const size = await source.size(path);
+      if (size === undefined) fail("file_not_found", `${path} is missing`);
+      await source.read(path, 0, size);
+      onProgress("weights", at + 1, FILES.length);
+    }
+    // A probe for a file that models may lack.
+    await source.size("unet/diffusion_pytorch_model.safetensors.index.json");
+    const samplers = [
+      { name: "ddim", label: "DDIM" },
+      { name: "euler", label: "Euler" },
+    ];
+    const shape = { width: 64, height: 64, factor: 16, token_limit: 22 };
+    return {
+      pipeline: "StableDiffusionPipeline",
+      ...shape,
+      sampler: "ddim",
+      samplers,
+      steps: 8,
+      guidance_scale: 4,
+    };
+  }
+
+  tokens(prompt: string) {
+    if (prompt.includes("(:")) fail("bad_prompt", "prompt: a weight is missing after `:`");
+    return { count: prompt.split(/\s+/).filter(Boolean).length, limit: 22 };
+  }
+
+  attach(canvas: OffscreenCanvas): void {
+    this.#canvas = canvas;
+  }
+
+  async start(params: GenerateParams): Promise<Run> {
+    this.tokens(params.prompt);
+    return new Run(params, this.#canvas);
+  }
+
+  free() {}
+}
+
+export default async function init(): Promise<void> {}

@@ -1,0 +1,15 @@
+// The page as it is shipped, but with the scripted engine in the place of the wasm module.
+import { fileURLToPath } from "node:url";
+import { defineConfig, mergeConfig } from "vite";
+import shipped from "../../vite.config.js";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+export default mergeConfig(
+  shipped,
+  defineConfig({
+    root: here("../../www"),
+    resolve: { alias: { "easel-wasm": here("scripted_engine.ts") } },
+    build: { outDir: here("../../build/scripted") },
+  }),
+);

@@ -1,0 +1,180 @@
+// Fetching, keeping and checking a model's files, with the scripted engine.
+import type { Page, Route } from "@playwright/test";
+import { type EaselPage, expect, site, test } from "./easel_page.ts";
+
+const UNET = "unet/diffusion_pytorch_model.safetensors";
+const PAGE = "?device=cpu";
+
+async function open(easel: EaselPage): Promise<void> {
+  await easel.page.goto(site("scripted", PAGE));
+}
+
+/** Lets the first request for a file be answered with other bytes; later ones are honest. */
+async function damageOnce(page: Page, path: string, change: (bytes: Buffer) => Buffer): Promise<void> {
+  const damage = async (route: Route) => {
+    const answer = await route.fetch();
+    await route.fulfill({
+      status: 200,
+      contentType: "application/octet-stream",
+      body: change(await answer.body()),
+    });
+  };
+  await page.route(`**/${path}`, damage, { times: 1 });
+}
+
+const DAMAGES = [
+  {
+    name: "one bit differs",
+    change: (bytes: Buffer) => {
+      bytes[20_000_000] = (bytes[20_000_000] ?? 0) ^ 1;
+      return bytes;
+    },
+  },
+  { name: "the end is missing", change: (bytes: Buffer) => bytes.subarray(0, 30_000_000) },
+  { name: "nothing came", change: () => Buffer.alloc(0) },
+  {
+    name: "there is more than there should be",
+    change: (bytes: Buffer) => Buffer.concat([bytes, Buffer.alloc(9)]),
+  },
+];
+
+for (const { name, change } of DAMAGES) {
+  test(`a download is refused when ${name}, and the next one is taken`, async ({ easel }) => {
+    await damageOnce(easel.page, UNET, change);
+    await open(easel);
+    await expect(easel.alert).toContainText(UNET, { timeout: 60_000 });
+    await expect(easel.alert).toContainText("damaged_file");
+    await easel.button.click();
+    await easel.ready();
+  });
+}
+
+for (const { status, body, contentType, code } of [
+  { status: 200, body: "<!doctype html><p>Not here", contentType: "text/html", code: "not_a_model_file" },
+  { status: 500, body: "", contentType: "text/plain", code: "http" },
+]) {
+  test(`${status} with ${contentType} in place of a file is a ${code}`, async ({ easel }) => {
+    await easel.page.route(`**/${UNET}`, (route) => route.fulfill({ status, body, contentType }));
+    await open(easel);
+    await expect(easel.alert).toContainText(UNET);
+    await expect(easel.alert).toContainText(code);
+  });
+}
+
+test("a connection that breaks is a network error with the file's name", async ({ easel }) => {
+  await easel.page.route(`**/${UNET}`, (route) => route.abort("connectionreset"));
+  await open(easel);
+  await expect(easel.alert).toContainText(UNET);
+  await expect(easel.alert).toContainText("network");
+});
+
+test("a manifest that is no manifest is refused", async ({ easel }) => {
+  const body = JSON.stringify({ version: 1, files: [{ path: "a", size: -1, sha256: "" }] });
+  await easel.page.route("**/manifest.json", (route) =>
+    route.fulfill({ body, contentType: "application/json" }),
+  );
+  await open(easel);
+  await expect(easel.alert).toContainText("files[0].size");
+  await expect(easel.alert).toContainText("bad_manifest");
+});
+
+test("the second visit fetches no model file", async ({ easel }) => {
+  await open(easel);
+  await easel.ready();
+  const fetched: string[] = [];
+  easel.page.on("request", (request) => fetched.push(new URL(request.url()).pathname));
+  await easel.page.reload();
+  await easel.ready();
+  expect(fetched.filter((path) => path.includes("/models/"))).toEqual(["/models/starter/manifest.json"]);
+});
+
+for (const manifest of [true, false]) {
+  test(`loads without the network ${manifest ? "with" : "without"} a manifest`, async ({
+    easel,
+    context,
+  }) => {
+    const { page } = easel;
+    if (!manifest) await page.route("**/manifest.json", (route) => route.fulfill({ status: 404 }));
+    await open(easel);
+    await easel.ready();
+    await serviceWorkerReady(page);
+    await page.unrouteAll();
+    await context.setOffline(true);
+    await page.reload();
+    await easel.ready();
+    await easel.button.click();
+    await expect(easel.download).toBeVisible();
+  });
+}
+
+async function serviceWorkerReady(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+  });
+}
+
+test("a file that changed on the server is fetched again", async ({ easel }) => {
+  await open(easel);
+  await easel.ready();
+  const changed = Buffer.from("{}");
+  const sha256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+  await easel.page.route("**/manifest.json", async (route) => {
+    const document = await (await route.fetch()).json();
+    const file = document.files.find((entry: { path: string }) => entry.path === "unet/config.json");
+    Object.assign(file, { size: changed.length, sha256 });
+    await route.fulfill({ json: document });
+  });
+  const body = { body: changed, contentType: "application/json" };
+  await easel.page.route("**/unet/config.json", (route) => route.fulfill(body));
+  const request = easel.page.waitForRequest("**/unet/config.json");
+  await easel.page.reload();
+  await request;
+  await easel.ready();
+});
+
+test("kept bytes that went bad are found, named and fetched anew", async ({ easel }) => {
+  await open(easel);
+  await easel.ready();
+  await easel.page.evaluate(flipKeptByte, UNET);
+  await easel.page.reload();
+  await expect(easel.alert).toContainText(UNET);
+  await expect(easel.alert).toContainText("damaged_file");
+  await easel.button.click();
+  await easel.ready();
+});
+
+/** Runs in the page: changes a byte of a kept file's third chunk. */
+function flipKeptByte(path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open("easel");
+    opening.onsuccess = () => {
+      const transaction = opening.result.transaction("chunks", "readwrite");
+      const chunks = transaction.objectStore("chunks");
+      const keys = chunks.getAllKeys();
+      keys.onsuccess = () => {
+        const key = keys.result.find((found) => Array.isArray(found) && found[1] === path && found[2] === 2);
+        if (!key) return reject(new Error("no such chunk is kept"));
+        const reading = chunks.get(key);
+        reading.onsuccess = () => {
+          const bytes = new Uint8Array(reading.result.data);
+          bytes.set([(bytes[5] ?? 0) ^ 4], 5);
+          chunks.put(reading.result, key);
+        };
+      };
+      transaction.oncomplete = () => {
+        opening.result.close();
+        resolve();
+      };
+    };
+  });
+}
+
+test("a full disk is explained", async ({ easel }) => {
+  const session = await easel.page.context().newCDPSession(easel.page);
+  await easel.page.goto(site("scripted", "icon.svg"));
+  const { origin } = new URL(site("scripted"));
+  await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 8 << 20 });
+  await open(easel);
+  await expect(easel.alert).toContainText("no room");
+  await expect(easel.alert).toContainText("quota");
+});

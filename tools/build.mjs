@@ -1,0 +1,14 @@
+// `npm run build [-- --optimize]`: the site that is put on a web server, in dist/.
+import { npmPackages } from "./lib/packages.mjs";
+import { Failure, say, script } from "./lib/run.mjs";
+import { buildSite } from "./lib/site.mjs";
+import { buildWasm } from "./lib/wasm.mjs";
+
+await script(async (args) => {
+  const unknown = args.find((argument) => argument !== "--optimize");
+  if (unknown) throw new Failure(`\`${unknown}\` is no option; there is --optimize.`);
+  await npmPackages();
+  await buildWasm({ optimize: args.includes("--optimize") });
+  await buildSite();
+  say("the site is in dist/");
+});

@@ -1,0 +1,66 @@
+// `npm test`: every test, with what they need set up first. `npm test -- ARGUMENTS` runs the browser tests alone, with
+// the arguments for Playwright, such as `-g offline`.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { chromium, vulkanDriver } from "./lib/browser.mjs";
+import { npmPackages, npmProgram } from "./lib/packages.mjs";
+import { Failure, output, root, say, script, tee } from "./lib/run.mjs";
+import { nativeToolchain } from "./lib/rust.mjs";
+import { buildSite } from "./lib/site.mjs";
+import { buildWasm } from "./lib/wasm.mjs";
+
+async function rustTests() {
+  await vulkanDriver();
+  const { cargo, env } = await nativeToolchain();
+  say("running the Rust tests (the first time compiles for 10 minutes or more)");
+  return tee(cargo, ["test", "--locked", "--release", "--workspace", "--no-fail-fast"], { env });
+}
+
+/** Path of a file with every permutation of every shader: `[{name, source}]`. */
+async function shaderSources() {
+  const { cargo, env } = await nativeToolchain();
+  say("writing out every shader for the browser to compile");
+  const example = [
+    "run",
+    "--locked",
+    "--quiet",
+    "--release",
+    "--package",
+    "easel",
+    "--example",
+    "shader_sources",
+  ];
+  const text = output(cargo, example, { env, loud: true });
+  if (text === undefined) throw new Failure("the example `shader_sources` failed, see above.");
+  const file = join(root, "build", "shaders.json");
+  mkdirSync(join(root, "build"), { recursive: true });
+  writeFileSync(file, text);
+  return file;
+}
+
+async function browserTests(args) {
+  const browser = await chromium();
+  const shaders = await shaderSources();
+  await buildWasm();
+  await buildSite();
+  say("running the browser tests");
+  return tee(npmProgram("playwright"), ["test", ...args], {
+    env: { CHROMIUM: browser, EASEL_SHADERS: shaders },
+  });
+}
+
+/** Sum of what the runners report as "3 passed" or "3 failed". */
+function count(runs, word) {
+  const counts = runs.flatMap(({ text }) => [...text.matchAll(new RegExp(`^.*?\\b(\\d+) ${word}`, "gm"))]);
+  return counts.reduce((sum, [, number]) => sum + Number(number), 0);
+}
+
+await script(async (args) => {
+  await npmPackages();
+  const runs = args.length === 0 ? [await rustTests()] : [];
+  runs.push(await browserTests(args));
+  say(`${count(runs, "passed")} passed, ${count(runs, "failed")} failed`);
+  if (!runs.every(({ passed }) => passed)) {
+    throw new Failure("tests failed, see above; pictures of the browser's are in test-results/.");
+  }
+});

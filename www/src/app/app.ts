@@ -1,0 +1,159 @@
+import { asEaselError } from "../shared/errors.ts";
+import { Pace } from "../shared/pace.ts";
+import type { DeviceChoice, GenerateEvent, GenerateParams, Outcome } from "../shared/protocol.ts";
+import { element } from "./elements.ts";
+import { EngineClient } from "./engine_client.ts";
+import { adoptModel, prompt, readForm, rollSeedUnlessLocked } from "./form.ts";
+import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
+import {
+  hideError,
+  hideProgress,
+  showDevice,
+  showError,
+  showLoadEvent,
+  showProgress,
+  showStatus,
+  showStep,
+} from "./status.ts";
+import { TokenCounter } from "./token_counter.ts";
+
+const LABELS = {
+  loading: "Loading…",
+  ready: "Generate",
+  running: "Stop",
+  stopping: "Stopping…",
+  failed: "Load again",
+} as const;
+type State = keyof typeof LABELS;
+
+/** After these the engine is not to be used again. */
+const FATAL = new Set(["internal", "gpu", "device_lost", "out_of_memory"]);
+
+const button = element("go", HTMLButtonElement);
+
+/** The page's one engine and what it is doing. */
+export class App {
+  readonly #model: URL;
+  #device: DeviceChoice;
+  #client: EngineClient | undefined;
+  #state: State = "loading";
+  #stop: AbortController | undefined;
+  readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
+
+  constructor(model: URL, device: DeviceChoice) {
+    this.#model = model;
+    this.#device = device;
+  }
+
+  /** Loads the model into a new engine. */
+  async load(device: DeviceChoice = this.#device): Promise<void> {
+    this.#device = device;
+    this.#client?.close();
+    const client = new EngineClient();
+    this.#client = client;
+    this.#enter("loading");
+    hideError();
+    showStatus("Loading the engine");
+    showProgress("");
+    try {
+      const canvas = freshCanvas();
+      const params = { device, model: this.#model.href, canvas };
+      const loaded = await client.request("load", params, { onEvent: showLoadEvent, transfer: [canvas] });
+      adoptModel(loaded.info);
+      showDevice(loaded);
+      showStatus("Ready");
+      hideProgress();
+      this.#enter("ready");
+      this.#counter.attach(client);
+    } catch (error) {
+      if (client === this.#client) this.#fail(error, "The model could not be loaded");
+    }
+  }
+
+  /** What the primary button does in the present state. */
+  press(): void {
+    if (this.#state === "ready") void this.#generate();
+    else if (this.#state === "running") this.stop();
+    else if (this.#state === "failed") void this.load();
+  }
+
+  /** Draws, when nothing else is going on. */
+  generate(): void {
+    if (this.#state === "ready") void this.#generate();
+  }
+
+  /** Asks a run to end after the step it is at. */
+  stop(): void {
+    if (this.#state !== "running") return;
+    this.#enter("stopping");
+    this.#stop?.abort();
+  }
+
+  async #generate(): Promise<void> {
+    rollSeedUnlessLocked();
+    const params = readForm();
+    const client = this.#client;
+    if (!params || !client) return;
+    hideError();
+    beginPicture(params.prompt, params.width, params.height);
+    this.#stop = new AbortController();
+    this.#enter("running");
+    showStatus("Reading the prompt");
+    showProgress("");
+    try {
+      const onEvent = follow();
+      const outcome = await client.request("generate", params, { onEvent, signal: this.#stop.signal });
+      this.#end(outcome, params);
+    } catch (error) {
+      if (client === this.#client) this.#fail(error, "The picture could not be drawn");
+    }
+  }
+
+  #end(outcome: Outcome, params: GenerateParams): void {
+    endPicture();
+    if (outcome.type === "finished") {
+      offerDownload(outcome.png, params.prompt, params.seed);
+      showStatus("Done");
+      hideProgress(`${outcome.width}×${outcome.height} · seed ${params.seed}`);
+    } else {
+      showStatus("Stopped");
+      hideProgress(`after ${outcome.index} of ${params.steps} steps`);
+    }
+    this.#enter("ready");
+  }
+
+  #fail(thrown: unknown, status: string): void {
+    const error = asEaselError(thrown);
+    const again = this.#state === "loading" || FATAL.has(error.code);
+    endPicture();
+    showError(error);
+    showStatus(status);
+    hideProgress();
+    this.#enter(again ? "failed" : "ready");
+  }
+
+  #enter(state: State): void {
+    this.#state = state;
+    button.textContent = LABELS[state];
+    button.disabled = state === "loading" || state === "stopping";
+    document.body.dataset.state = state;
+  }
+}
+
+/** Shows a run's events as they come. */
+function follow(): (event: GenerateEvent) => void {
+  let pace = new Pace(0, performance.now());
+  return (event) => {
+    if (event.type === "started") {
+      pace = new Pace(event.total, performance.now());
+      showStatus("Drawing");
+      showStep(0, event.total, undefined);
+    } else if (event.type === "step") {
+      pace.step(performance.now());
+      showStep(event.index, event.total, pace.secondsLeft());
+    } else {
+      showStatus("Decoding the picture");
+      showProgress("");
+    }
+  };
+}

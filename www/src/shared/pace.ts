@@ -1,0 +1,39 @@
+const RECENT = 5;
+
+/** Says how long a run still takes, from the durations of its latest steps. */
+export class Pace {
+  readonly #total: number;
+  readonly #times: number[];
+
+  /** `total` steps, begun at `now` (milliseconds). */
+  constructor(total: number, now: number) {
+    this.#total = total;
+    this.#times = [now];
+  }
+
+  /** Notes that a step ended at `now`. */
+  step(now: number): void {
+    this.#times.push(now);
+  }
+
+  /** Seconds that the remaining steps take; `undefined` before the first one is done. */
+  secondsLeft(): number | undefined {
+    const recent = this.#times.slice(-RECENT - 1);
+    const [first, last] = [recent[0], recent.at(-1)];
+    if (first === undefined || last === undefined || recent.length < 2) return undefined;
+    const done = this.#times.length - 1;
+    return (((last - first) / (recent.length - 1)) * Math.max(0, this.#total - done)) / 1000;
+  }
+}
+
+/** "3.1 s", "48 s", "2 min 5 s". */
+export function duration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/** "36.4 MB". */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

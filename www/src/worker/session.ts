@@ -1,0 +1,108 @@
+import init, { Engine, type Run } from "easel-wasm";
+import { EaselError } from "../shared/errors.ts";
+import type {
+  Device,
+  GenerateEvent,
+  GenerateParams,
+  LoadEvent,
+  Loaded,
+  LoadParams,
+  Outcome,
+} from "../shared/protocol.ts";
+import { type DeviceDecision, decideDevice } from "./device.ts";
+import { encodePng } from "./picture.ts";
+import { ModelSource } from "./source.ts";
+
+/** One engine with one model, and at most one run at a time. */
+export class Session {
+  #engine: Engine | undefined;
+  #running = false;
+
+  async load(params: LoadParams, emit: (event: LoadEvent) => void): Promise<Loaded> {
+    if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    await init();
+    const { engine, decision } = await createEngine(params.device);
+    this.#engine = engine;
+    const source = await ModelSource.open(new URL(params.model), (loaded, total) =>
+      emit({ type: "download", loaded, total }),
+    );
+    const info = await engine.load(source, (stage, loaded, total) =>
+      emit({ type: "prepare", stage, loaded, total }),
+    );
+    engine.attach(params.canvas);
+    const loaded: Loaded = { info, device: engine.device, adapter: engine.adapter };
+    return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
+  }
+
+  tokens(prompt: string): { count: number; limit: number } {
+    return this.#loaded().tokens(prompt);
+  }
+
+  async generate(
+    params: GenerateParams,
+    signal: AbortSignal,
+    emit: (event: GenerateEvent) => void,
+  ): Promise<Outcome> {
+    if (this.#running) throw new EaselError("busy", "a picture is already being drawn");
+    this.#running = true;
+    let run: Run | undefined;
+    try {
+      run = await this.#loaded().start(params);
+      emit({ type: "started", total: run.total });
+      return await draw(run, signal, emit);
+    } finally {
+      run?.free();
+      this.#running = false;
+    }
+  }
+
+  #loaded(): Engine {
+    if (!this.#engine) throw new EaselError("internal", "no model is loaded yet");
+    return this.#engine;
+  }
+}
+
+async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
+  let index = 0;
+  for (;;) {
+    await nextFrame();
+    if (signal.aborted) return { type: "stopped", index };
+    const step = await run.step();
+    if (!step) break;
+    index = step.index;
+    emit({ type: "step", ...step });
+  }
+  emit({ type: "decoding" });
+  await nextFrame();
+  if (signal.aborted) return { type: "stopped", index };
+  const { width, height, rgba } = await run.finish();
+  return { type: "finished", width, height, png: await encodePng(width, height, rgba) };
+}
+
+/** Lets the canvas reach the screen and messages reach us; a hidden page gives no frames, so a timer bounds the wait. */
+function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, 50);
+    const frame = requestAnimationFrame(done);
+    function done(): void {
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
+      // A message that waits is a task of its own: the next task comes after it.
+      setTimeout(resolve, 0);
+    }
+  });
+}
+
+async function createEngine(
+  choice: LoadParams["device"],
+): Promise<{ engine: Engine; decision: DeviceDecision }> {
+  const decision = await decideDevice(choice);
+  try {
+    return { engine: await Engine.create(decision.device), decision };
+  } catch (error) {
+    if (choice !== "auto" || decision.device === "cpu") throw error;
+    const device: Device = "cpu";
+    const reason = `the graphics adapter could not be used (${error instanceof Error ? error.message : error})`;
+    return { engine: await Engine.create(device), decision: { device, reason } };
+  }
+}

@@ -1,0 +1,45 @@
+// Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store.
+import { toWire } from "../shared/errors.ts";
+import type { FromWorker, Kind, Requests, ToWorker } from "../shared/protocol.ts";
+import { Session } from "./session.ts";
+
+const session = new Session();
+const running = new Map<number, AbortController>();
+
+type Request = Extract<ToWorker, { type: "request" }>;
+
+function handle(
+  request: Request,
+  signal: AbortSignal,
+): Promise<Requests[Kind]["result"]> | Requests[Kind]["result"] {
+  const emit = (event: Requests[Kind]["event"]) => send({ type: "event", id: request.id, event });
+  switch (request.kind) {
+    case "load":
+      return session.load(request.params, emit);
+    case "tokens":
+      return session.tokens(request.params.prompt);
+    case "generate":
+      return session.generate(request.params, signal, emit);
+  }
+}
+
+async function answer(request: Request): Promise<void> {
+  const abort = new AbortController();
+  running.set(request.id, abort);
+  try {
+    send({ type: "reply", id: request.id, ok: true, result: await handle(request, abort.signal) });
+  } catch (error) {
+    send({ type: "reply", id: request.id, ok: false, error: toWire(error) });
+  } finally {
+    running.delete(request.id);
+  }
+}
+
+function send(message: FromWorker): void {
+  postMessage(message);
+}
+
+addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  if (data.type === "abort") running.get(data.id)?.abort();
+  else void answer(data);
+});
