@@ -124,6 +124,15 @@ impl Hardware {
         self.device.memory_pool_usage().map_or(0, |usage| usage.bytes_reserved)
     }
 
+    /// Most bytes that a kernel can bind of one tensor; no limit on the CPU.
+    #[must_use]
+    pub fn binding_bytes(&self) -> u64 {
+        self.setup().map_or(u64::MAX, |setup| {
+            let limits = setup.device.limits();
+            limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+        })
+    }
+
     /// Waits until `tensor` is computed.
     ///
     /// # Errors

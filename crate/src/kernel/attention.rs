@@ -74,8 +74,10 @@ pub(super) fn flex(q: FlexTensor, k: FlexTensor, v: FlexTensor, shape: Attention
     let mut y = vec![0.0; q.len()];
     for head in 0..b * shape.heads {
         let (batch, first) = (head / shape.heads, head % shape.heads * d);
-        let rows = |x: &[f32], from: usize, count: usize| -> Vec<f32> {
-            (from..from + count).flat_map(|i| x[i * channels + first..][..d].to_vec()).collect()
+        let rows = |x: &[f32], from: usize, count: usize| {
+            let mut head = Vec::with_capacity(count * d);
+            (from..from + count).for_each(|i| head.extend_from_slice(&x[i * channels + first..][..d]));
+            head
         };
         let k_head = transposed(&rows(&k, batch * keys, keys), d, scale(d));
         let v_head = rows(&v, batch * keys, keys);

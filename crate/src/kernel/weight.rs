@@ -4,6 +4,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType};
 use burn::tensor::{Device, Tensor, TensorData};
 
+const TRANSPOSE_BLOCK: usize = 64;
+
 /// The right side of a matrix product, `[k, n]`, in one of the packings that kernels unpack while they multiply.
 #[derive(Debug, Clone)]
 pub struct Weight {
@@ -25,32 +27,35 @@ pub enum WeightPrimitive<B: Backend> {
 }
 
 impl Weight {
-    /// From a matrix `[n, k]`, as frameworks store linear layers and, flattened, convolutions.
+    /// From a matrix `[n, k]`, as frameworks store linear layers.
     #[must_use]
     pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {
-        let n4 = n.next_multiple_of(4);
-        let mut columns = vec![0.0; k * n4];
-        for (o, row) in rows.chunks_exact(k.max(1)).enumerate() {
-            for (i, value) in row.iter().enumerate() {
-                columns[i * n4 + o] = *value;
-            }
-        }
-        Self { packing: Packing::F32(Tensor::from_data(TensorData::new(columns, [k, n4]), device)), n }
+        let identity: Vec<usize> = (0..k).collect();
+        Self::transposed(rows, n, &identity, device)
     }
 
-    /// From a convolution's `[c_out, c_in, kernel, kernel]`; rows become taps of channels, `[kernel * kernel * c_in]`.
+    /// From a convolution's `[c_out, c_in, kernel, kernel]`; `k` becomes taps of channels, `kernel * kernel * c_in`.
     #[must_use]
     pub fn from_convolution(values: &[f32], c_out: usize, c_in: usize, kernel: usize, device: &Device) -> Self {
         let taps = kernel * kernel;
-        let mut rows = vec![0.0; values.len()];
-        for (o, filter) in values.chunks_exact((c_in * taps).max(1)).enumerate() {
-            for (c, plane) in filter.chunks_exact(taps).enumerate() {
-                for (tap, value) in plane.iter().enumerate() {
-                    rows[(o * taps + tap) * c_in + c] = *value;
+        let order: Vec<usize> =
+            (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();
+        Self::transposed(values, c_out, &order, device)
+    }
+
+    /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
+    fn transposed(rows: &[f32], n: usize, order: &[usize], device: &Device) -> Self {
+        let (k, n4) = (order.len(), n.next_multiple_of(4));
+        let mut columns = vec![0.0; k * n4];
+        // In blocks of rows of the result, so that the cache lines written are used up before they leave.
+        for (block, columns) in order.chunks(TRANSPOSE_BLOCK).zip(columns.chunks_mut(TRANSPOSE_BLOCK * n4)) {
+            for (o, row) in rows.chunks_exact(k.max(1)).enumerate() {
+                for (i, from) in block.iter().enumerate() {
+                    columns[i * n4 + o] = row[*from];
                 }
             }
         }
-        Self::from_rows(&rows, c_out, taps * c_in, device)
+        Self { packing: Packing::F32(Tensor::from_data(TensorData::new(columns, [k, n4]), device)), n }
     }
 
     /// Columns of the product.

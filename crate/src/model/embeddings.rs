@@ -5,7 +5,8 @@
 
 /// `Timesteps`: `[values.len(), channels]`, sines then cosines, or the other way round with `flip_sin_to_cos`; the
 /// last channel of an odd number is zero.
-pub(crate) fn timesteps(values: &[f64], channels: usize, flip_sin_to_cos: bool, freq_shift: f64) -> Vec<f32> {
+#[must_use]
+pub fn timesteps(values: &[f64], channels: usize, flip_sin_to_cos: bool, freq_shift: f64) -> Vec<f32> {
     let half = channels / 2;
     let slope = -(10_000_f64.ln());
     let frequency = |i: usize| {
@@ -17,7 +18,8 @@ pub(crate) fn timesteps(values: &[f64], channels: usize, flip_sin_to_cos: bool, 
 
 /// LCM's embedding of a guidance scale `w`, which the caller has reduced by one: `[1, channels]`
 /// (diffusers `get_guidance_scale_embedding`).
-pub(crate) fn guidance_scale(w: f64, channels: usize) -> Vec<f32> {
+#[must_use]
+pub fn guidance_scale(w: f64, channels: usize) -> Vec<f32> {
     let step = 10_000_f64.ln() as f32 / (channels / 2).saturating_sub(1).max(1) as f32;
     let frequency = |i: usize| f64::from(i as f32 * -step).exp() as f32;
     rows(&[w * 1000.0], channels, frequency, false)

@@ -3,9 +3,10 @@
 mod autoencoder_kl;
 mod autoencoder_tiny;
 pub mod clip;
-mod embeddings;
+pub mod embeddings;
 mod layers;
 mod resnet;
+mod tiles;
 mod transformer;
 pub mod unet;
 mod unet_stage;

@@ -87,10 +87,16 @@ impl UNet2DConditionModel {
     }
 
     /// Computes once what every call of a run needs: `prompt_embeds` `[b, tokens, cross_attention_dim]`, the
-    /// `timesteps` of all calls, and the guidance scale for models that take it as an input.
+    /// `timesteps` of all calls, and `timestep_cond` `[time_cond_proj_dim]` for models that take it, LCM's
+    /// [`guidance_scale`](super::embeddings::guidance_scale).
     #[must_use]
-    pub fn prepare(&self, prompt_embeds: &Tensor<3>, timesteps: &[f64], guidance_scale: f64) -> RunInputs {
-        let activated = self.time_embedding(timesteps, guidance_scale);
+    pub fn prepare(
+        &self,
+        prompt_embeds: &Tensor<3>,
+        timesteps: &[f64],
+        timestep_cond: Option<&[f32]>,
+    ) -> RunInputs {
+        let activated = self.time_embedding(timesteps, timestep_cond);
         let mut blocks = BlockInputs::default();
         prepare_time(self.layers(), &activated, &mut blocks);
         prepare_text(self.layers(), prompt_embeds, &mut blocks);
@@ -137,7 +143,7 @@ impl UNet2DConditionModel {
     }
 
     /// `silu(time_embedding(timestep))` of every call, `[1, calls, time_embed_dim]`.
-    fn time_embedding(&self, timesteps: &[f64], guidance_scale: f64) -> Tensor<3> {
+    fn time_embedding(&self, timesteps: &[f64], timestep_cond: Option<&[f32]>) -> Tensor<3> {
         let channels = self.config.block_out_channels[0];
         let rows = embeddings::timesteps(
             timesteps,
@@ -146,10 +152,9 @@ impl UNet2DConditionModel {
             self.config.freq_shift,
         );
         let mut sinusoids = self.upload(rows, timesteps.len(), channels);
-        if let (Some(cond_proj), Some(width)) = (&self.cond_proj, self.config.time_cond_proj_dim) {
-            let row = embeddings::guidance_scale(guidance_scale - 1.0, width);
+        if let (Some(cond_proj), Some(row)) = (&self.cond_proj, timestep_cond) {
             let rows = row.repeat(timesteps.len());
-            sinusoids = cond_proj.forward_onto(self.upload(rows, timesteps.len(), width), sinusoids);
+            sinusoids = cond_proj.forward_onto(self.upload(rows, timesteps.len(), row.len()), sinusoids);
         }
         let hidden = self.linear_1.forward_then(sinusoids, Activation::Silu);
         self.linear_2.forward_then(hidden, Activation::Silu)

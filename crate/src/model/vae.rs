@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use super::autoencoder_kl::{Decoder, Encoder};
 use super::autoencoder_tiny::{TinyDecoder, TinyEncoder};
 use super::layers::Image;
+use super::tiles;
 use crate::config::VaeConfig;
 use crate::error::Result;
 use crate::weights::source::Source;
@@ -50,15 +51,46 @@ impl VaeDecoder {
 
     /// Latents `[1, height*width, latent_channels]` to a picture in -1..1, `[1, pixels, 3]`, of `factor` times the
     /// height and width.
+    ///
+    /// Where an activation would exceed `binding_bytes`, the most that a kernel can bind, the latents are decoded in
+    /// overlapping tiles that are blended: nearly the same picture, since each tile is normalised by itself.
     #[must_use]
-    pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
+    pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize, binding_bytes: u64) -> Tensor<3> {
         let pixels = latents / self.config.scaling_factor() + self.config.shift_factor();
-        let x = Image { pixels, height, width };
-        match &self.decoder {
-            AnyDecoder::Kl(decoder) => decoder.forward(x).pixels,
-            AnyDecoder::Tiny(decoder) => decoder.forward(x).pixels,
+        let latents = Image { pixels, height, width };
+        match tile_side(&self.config, height, width, binding_bytes) {
+            None => self.decode(latents).pixels,
+            Some(side) => tiles::decode(latents, side, self.config.factor(), |tile| self.decode(tile)),
         }
     }
+
+    fn decode(&self, latents: Image) -> Image {
+        match &self.decoder {
+            AnyDecoder::Kl(decoder) => decoder.forward(latents),
+            AnyDecoder::Tiny(decoder) => decoder.forward(latents),
+        }
+    }
+}
+
+/// Bytes of the largest activation per latent of the decoder's input.
+fn activation_bytes(config: &VaeConfig) -> u64 {
+    let channels: Vec<usize> = match config {
+        VaeConfig::Kl(config) => config.block_out_channels.iter().rev().copied().collect(),
+        VaeConfig::Tiny(config) => config.decoder_block_out_channels.clone(),
+    };
+    let last = channels.len().saturating_sub(1);
+    // Every stage but the last hands its channels on at twice its resolution.
+    let values = channels.iter().enumerate().map(|(i, channels)| channels << (2 * (i + 1).min(last)));
+    values.max().unwrap_or(0) as u64 * size_of::<f32>() as u64
+}
+
+/// Side of the tiles to decode in; `None` when the whole fits.
+fn tile_side(config: &VaeConfig, height: usize, width: usize, binding_bytes: u64) -> Option<usize> {
+    let latents = binding_bytes / activation_bytes(config).max(1);
+    if (height * width) as u64 <= latents {
+        return None;
+    }
+    Some((latents.isqrt() as usize).max(tiles::MIN_SIDE))
 }
 
 /// Pictures to latents.
@@ -101,5 +133,24 @@ impl VaeEncoder {
             AnyEncoder::Tiny(encoder) => encoder.forward(x).pixels,
         };
         (latents - self.config.shift_factor()) * self.config.scaling_factor()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AutoencoderKLConfig;
+
+    #[test]
+    fn stable_diffusion_at_512_needs_tiles_at_the_default_limit_only() {
+        let config = VaeConfig::Kl(AutoencoderKLConfig {
+            block_out_channels: vec![128, 256, 512, 512],
+            ..AutoencoderKLConfig::default()
+        });
+        // 256 channels at 512x512: 256 MiB.
+        assert_eq!(activation_bytes(&config) * 64 * 64, 256 << 20);
+        assert_eq!(tile_side(&config, 64, 64, 256 << 20), None);
+        assert_eq!(tile_side(&config, 64, 64, 128 << 20), Some(45));
+        assert_eq!(tile_side(&config, 45, 45, 128 << 20), None);
     }
 }

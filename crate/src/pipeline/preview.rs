@@ -53,7 +53,7 @@ async fn fit(vae: &VaeDecoder, hardware: &Hardware) -> Result<Vec<[f32; 3]>> {
         .flat_map(|pixel| colours[patch_of(pixel) * channels..][..channels].to_vec())
         .collect();
     let latents = Tensor::from_data(TensorData::new(latents, [1, side * side, channels]), hardware.device());
-    let picture = hardware.read(vae.forward(latents, side, side)).await?;
+    let picture = hardware.read(vae.forward(latents, side, side, hardware.binding_bytes())).await?;
     let means = patch_means(&picture, side * vae.config().factor());
     let samples: Vec<(&[f32], [f32; 3])> = colours.chunks_exact(channels).zip(means).collect();
     Ok(least_squares(&samples, channels))

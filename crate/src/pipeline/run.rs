@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::{Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
 use crate::kernel::{sampler_step, to_rgb};
+use crate::model::embeddings;
 use crate::model::unet::RunInputs;
 use crate::random::TorchGenerator;
 use crate::sampler::{self, ModelCall, Sampler, SchedulerConfig, Slot};
@@ -54,7 +55,11 @@ impl Run {
         let negative = guided.then_some(request.negative_prompt.as_str());
         let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
         let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
-        let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, request.guidance_scale);
+        let timestep_cond = description
+            .unet
+            .time_cond_proj_dim
+            .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
+        let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, timestep_cond.as_deref());
         let mut generator = TorchGenerator::manual_seed(request.seed);
         let drawn = request.given.latents.unwrap_or_else(|| generator.randn(channels * height * width));
         let latents: Vec<f32> = drawn.iter().map(|value| value * sampler.init_noise_sigma as f32).collect();
@@ -182,7 +187,9 @@ impl Run {
     /// # Errors
     /// Those of [`crate::hardware::Hardware::settle`].
     pub async fn decode(&self) -> Result<Tensor<3>> {
-        let decoded = self.pipeline.vae.forward(self.sample.clone(), self.height, self.width);
+        let binding_bytes = self.pipeline.hardware.binding_bytes();
+        let decoded =
+            self.pipeline.vae.forward(self.sample.clone(), self.height, self.width, binding_bytes);
         let picture = to_rgb(decoded, &self.pipeline.picture_map);
         self.pipeline.hardware.settle(&picture).await?;
         Ok(picture)
