@@ -1,1 +1,200 @@
-fn main(){}
+//! Whole runs against what diffusers computed with the same weights, prompts and seeds (`tests/goldens/runs.py`), on the
+//! CPU and on the GPU.
+
+#[path = "support/golden.rs"]
+mod golden;
+
+use std::error::Error;
+use std::rc::Rc;
+
+use burn::tensor::{Tensor, TensorData};
+use cubecl::future::block_on;
+use easel::hardware::{Choice, Faults, Hardware};
+use easel::model::unet::UNet2DConditionModel;
+use easel::model::vae::VaeEncoder;
+use easel::pipeline::{Encoded, Given, Pipeline, Request, Run, planes};
+use easel::random::TorchGenerator;
+use easel::sampler::{Sampler, build};
+use easel::weights::Prefer;
+use easel::weights::source::FolderSource;
+use golden::{Case, Comparison, GOLDENS, Golden};
+
+type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+/// One golden model on one device.
+struct Model {
+    name: String,
+    pipeline: Rc<Pipeline>,
+    unet: UNet2DConditionModel,
+    vae_encoder: VaeEncoder,
+}
+
+impl Model {
+    async fn load(name: &str, hardware: &Rc<Hardware>) -> TestResult<Self> {
+        let source = FolderSource::new(format!("{GOLDENS}/models/{name}"));
+        let (prefer, device) = (Prefer::Full, hardware.device());
+        let pipeline = Pipeline::load(Box::new(source.clone()), Rc::clone(hardware), prefer, |_| {}).await?;
+        let description = pipeline.description();
+        Ok(Self {
+            name: name.to_owned(),
+            unet: UNet2DConditionModel::load(&source, prefer, description.unet.clone(), device).await?,
+            vae_encoder: VaeEncoder::load(&source, prefer, description.vae.clone(), device).await?,
+            pipeline: Rc::new(pipeline),
+        })
+    }
+
+    fn request(&self, case: &Case) -> TestResult<Request> {
+        Ok(Request {
+            prompt: self.prompt_seen(case)?,
+            negative_prompt: case.negative_prompt.clone(),
+            steps: case.steps,
+            guidance_scale: case.guidance_scale,
+            sampler: case.sampler.as_deref().map(str::parse).transpose()?,
+            seed: case.seed,
+            width: case.width,
+            height: case.height,
+            given: Given::default(),
+        })
+    }
+
+    /// The part of a prompt that diffusers uses: it cuts what does not fit the encoder, Easel encodes more chunks.
+    fn prompt_seen(&self, case: &Case) -> TestResult<String> {
+        let length = self.pipeline.tokenizer().max_length();
+        let mut seen = case.prompt.as_str();
+        while block_on(self.pipeline.encode(seen, None))?.prompt.ids.len() > length {
+            seen = seen.trim_end().rsplit_once(' ').ok_or("a prompt of one endless word")?.0;
+        }
+        Ok(seen.to_owned())
+    }
+
+    fn sampler(&self, request: &Request) -> TestResult<Sampler> {
+        Ok(build(request.sampler, &self.pipeline.description().scheduler, request.steps)?)
+    }
+
+    /// `[1, c, h, w]` to `[1, h*w, c]` on the device.
+    fn upload(&self, values: &[f32], channels: usize) -> Tensor<3> {
+        let pixels = values.len() / channels;
+        let data = TensorData::new(planes(values, pixels), [1, pixels, channels]);
+        Tensor::from_data(data, self.pipeline.hardware().device())
+    }
+
+    async fn prompts(&self, request: &Request, golden: &mut Comparison<'_>) -> TestResult {
+        let embeds = self.pipeline.encode(&request.prompt, Some(&request.negative_prompt)).await?;
+        let negative = embeds.negative.ok_or("no negative prompt")?;
+        for (suffix, Encoded { ids, embeds }) in [("", embeds.prompt), ("_uncond", negative)] {
+            golden.ids(&format!("token_ids{suffix}"), &ids)?;
+            let embeds = self.pipeline.hardware().read(embeds).await?;
+            golden.compare(&format!("text_embeddings{suffix}"), &embeds)?;
+        }
+        Ok(())
+    }
+
+    async fn unet_call(&self, golden: &mut Comparison<'_>) -> TestResult {
+        let ([_, tokens, width], embeds) = golden.golden.tensor("text_embeddings")?;
+        let data = TensorData::new(embeds.to_vec(), [1, tokens, width]);
+        let embeds = Tensor::from_data(data, self.pipeline.hardware().device());
+        let (_, timestep) = golden.golden.tensor::<1>("unet.timestep")?;
+        let timesteps: Vec<f64> = timestep.iter().map(|timestep| f64::from(*timestep)).collect();
+        let timestep_cond = match self.unet.config().time_cond_proj_dim {
+            Some(_) => Some(golden.golden.tensor::<2>("unet.timestep_cond")?.1),
+            None => None,
+        };
+        let inputs = self.unet.prepare(&embeds, &timesteps, timestep_cond);
+        let ([_, channels, height, width], sample) = golden.golden.tensor("unet.sample")?;
+        let output = self.unet.forward(self.upload(sample, channels), height, width, &inputs, 0);
+        let output = self.pipeline.hardware().read(output).await?;
+        golden.compare("unet.output", &planes(&output, channels))
+    }
+
+    async fn vae_encode(&self, golden: &mut Comparison<'_>) -> TestResult {
+        let ([_, channels, height, width], image) = golden.golden.tensor("vae.image")?;
+        let latents = self.vae_encoder.forward(self.upload(image, channels), height, width);
+        let vae = &self.pipeline.description().vae;
+        let mean = latents / vae.scaling_factor() + vae.shift_factor();
+        let mean = self.pipeline.hardware().read(mean).await?;
+        golden.compare("vae.latents", &planes(&mean, vae.latent_channels()))
+    }
+
+    async fn run(&self, request: Request, golden: &mut Comparison<'_>) -> TestResult {
+        let sigma = self.sampler(&request)?.init_noise_sigma as f32;
+        let mut run = Run::start(Rc::clone(&self.pipeline), request).await?;
+        let unscaled: Vec<f32> = run.latents().await?.iter().map(|value| value / sigma).collect();
+        golden.compare("latents", &unscaled)?;
+        while let Some(step) = run.step().await? {
+            golden.compare(&format!("latents.{}", step.index - 1), &run.latents().await?)?;
+        }
+        let picture = self.pipeline.hardware().read(run.decode().await?).await?;
+        golden.compare("image", &planes(&picture, 3))
+    }
+
+    async fn check(&self, case: &Case, faults: &mut Vec<String>) -> TestResult {
+        let golden = Golden::read(&format!("runs/{}", case.file)).await?;
+        let place = format!("{} on {}", case.file, self.pipeline.hardware().name());
+        let mut comparison = Comparison { golden: &golden, place, faults };
+        let request = self.request(case)?;
+        let calls = self.sampler(&request)?.calls.len();
+        assert_eq!((calls, case.model.as_str()), (case.calls, self.name.as_str()), "{}", case.file);
+        self.prompts(&request, &mut comparison).await?;
+        self.unet_call(&mut comparison).await?;
+        self.vae_encode(&mut comparison).await?;
+        self.run(request, &mut comparison).await
+    }
+}
+
+/// All runs on one device; every model is loaded once.
+async fn all_runs(hardware: Rc<Hardware>) -> TestResult {
+    let cases = golden::cases()?;
+    assert!(!cases.is_empty());
+    let mut faults = Vec::new();
+    let mut model: Option<Model> = None;
+    for case in &cases {
+        let current = match model.take().filter(|model| model.name == case.model) {
+            Some(model) => model,
+            None => Model::load(&case.model, &hardware).await?,
+        };
+        current.check(case, &mut faults).await?;
+        model = Some(current);
+    }
+    assert!(faults.is_empty(), "{} tensors differ:\n{}", faults.len(), faults.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn runs_equal_diffusers_on_the_cpu() -> TestResult {
+    block_on(all_runs(Rc::new(Hardware::cpu())))
+}
+
+#[test]
+fn runs_equal_diffusers_on_the_gpu() -> TestResult {
+    block_on(async {
+        let hardware = Hardware::open(Choice::Gpu, Faults::default()).await.map_err(|error| {
+            format!("{error}. The tests need a Vulkan driver, a software one will do: apt install mesa-vulkan-drivers")
+        })?;
+        all_runs(Rc::new(hardware)).await
+    })
+}
+
+/// Latents and noise that were drawn elsewhere take the place of the seed's, bit for bit.
+#[test]
+fn given_numbers_replace_the_seed() -> TestResult {
+    let cases = golden::cases()?;
+    let case = cases.iter().find(|case| case.sampler.as_deref() == Some("euler-a")).ok_or("no euler-a run")?;
+    block_on(async {
+        let model = Model::load(&case.model, &Rc::new(Hardware::cpu())).await?;
+        let request = model.request(case)?;
+        let mut run = Run::start(Rc::clone(&model.pipeline), request.clone()).await?;
+        let count = run.latents().await?.len();
+        while run.step().await?.is_some() {}
+
+        let mut generator = TorchGenerator::manual_seed(request.seed);
+        let mut given = Given { latents: Some(generator.randn(count)), ..Given::default() };
+        for (call, _) in model.sampler(&request)?.calls.iter().enumerate().filter(|(_, call)| call.needs_noise()) {
+            given.noise.insert(call, generator.randn(count));
+        }
+        assert!(!given.noise.is_empty());
+        let mut same = Run::start(Rc::clone(&model.pipeline), Request { seed: 0, given, ..request }).await?;
+        while same.step().await?.is_some() {}
+        assert_eq!(same.latents().await?, run.latents().await?);
+        Ok(())
+    })
+}

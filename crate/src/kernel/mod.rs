@@ -12,6 +12,7 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod sampler_step;
+pub mod self_test;
 mod shader;
 mod to_rgb;
 mod weight;

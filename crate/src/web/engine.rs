@@ -14,6 +14,7 @@ use super::run::Run;
 use super::source::JsSource;
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
+use crate::kernel::self_test;
 use crate::pipeline::{Description, Given, Part, Pipeline, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
@@ -182,6 +183,23 @@ impl Engine {
         let parsed = prompt::parse(text).map_err(|error| to_js(&error))?;
         let count = prompt::token_count(&parsed.segments, tokenizer).map_err(|error| to_js(&error))?;
         Ok(serde_wasm_bindgen::to_value(&Tokens { count, limit: tokenizer.capacity() })?.unchecked_into())
+    }
+
+    /// Computes every operation in odd shapes on the device and on the CPU; resolves with the differences beyond
+    /// rounding, in words. None is good: the driver computes what it should.
+    ///
+    /// # Errors
+    /// An `Error` with code `gpu` when the device fails.
+    #[wasm_bindgen(js_name = selfTest)]
+    pub async fn self_test(&self) -> Result<Vec<String>, JsValue> {
+        let cpu = Hardware::cpu();
+        let mut differences = Vec::new();
+        for case in self_test::cases() {
+            let expected = cpu.read(case.expected()).await.map_err(|error| to_js(&error))?;
+            let found = self.hardware.read(case.found(self.hardware.device())).await;
+            differences.extend(case.difference(&found.map_err(|error| to_js(&error))?, &expected));
+        }
+        Ok(differences)
     }
 
     /// Starts a picture: encodes the prompt and draws the first noise.

@@ -1,0 +1,239 @@
+//! Every operation on a device against its CPU implementation: what the tests run, natively and in a browser, and what
+//! tells a user whether a driver computes what it should.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, geglu, group_norm, layer_norm,
+    linear, padded, sampler_step, to_rgb,
+};
+
+/// An operation with its operands, made on the device that it is given.
+pub struct Case {
+    /// Operation and shape.
+    pub name: String,
+    operation: Box<dyn Fn(&Device) -> Tensor<3>>,
+}
+
+/// Both sides sum in f32 in different orders; the longest sums here have some 600 terms of unit variance.
+const ABSOLUTE: f32 = 2e-5;
+const RELATIVE: f32 = 1e-4;
+
+impl Case {
+    fn new(name: String, operation: impl Fn(&Device) -> Tensor<3> + 'static) -> Self {
+        Self { name, operation: Box::new(operation) }
+    }
+
+    /// The CPU's result.
+    #[must_use]
+    pub fn expected(&self) -> Tensor<3> {
+        (self.operation)(&Device::flex())
+    }
+
+    /// The device's result, written to memory that held NaN before where the allocator reuses it.
+    #[must_use]
+    pub fn found(&self, device: &Device) -> Tensor<3> {
+        let elements = self.expected().shape().num_elements();
+        let poison: Vec<Tensor<1>> = (0..3).map(|_| Tensor::full([elements], f32::NAN, device)).collect();
+        drop(poison);
+        (self.operation)(device)
+    }
+
+    /// The first difference beyond rounding, in words.
+    #[must_use]
+    pub fn difference(&self, found: &[f32], expected: &[f32]) -> Option<String> {
+        if found.len() != expected.len() {
+            return Some(format!("{}: {} values, the CPU has {}", self.name, found.len(), expected.len()));
+        }
+        let close = |found: f32, expected: f32| (found - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs();
+        let (at, (found, expected)) =
+            found.iter().zip(expected).enumerate().find(|(_, (found, expected))| !close(**found, **expected))?;
+        Some(format!("{}: value {at} is {found}, the CPU says {expected}", self.name))
+    }
+}
+
+/// Odd shapes of every operation.
+#[must_use]
+pub fn cases() -> Vec<Case> {
+    [
+        linear_cases(),
+        conv2d_cases(),
+        attention_cases(),
+        group_norm_cases(),
+        layer_norm_cases(),
+        geglu_cases(),
+        sampler_step_cases(),
+        to_rgb_cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Values in -2..2 from a multiplicative hash of the position.
+fn values(count: usize, salt: u32) -> Vec<f32> {
+    (0..count as u32)
+        .map(|i| {
+            let mixed = (i ^ salt.wrapping_mul(0x9e37_79b9)).wrapping_mul(0x85eb_ca6b);
+            let mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
+            (mixed >> 8) as f32 / (1 << 22) as f32 - 2.0
+        })
+        .collect()
+}
+
+fn tensor<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values(shape.iter().product(), salt), shape), device)
+}
+
+fn linear_cases() -> Vec<Case> {
+    let shapes = [(1, 1, 1, 1), (1, 5, 3, 3), (2, 7, 5, 6), (1, 33, 31, 17), (1, 300, 40, 72), (2, 130, 64, 260)];
+    let epilogues = [
+        (false, false, Activation::None),
+        (true, false, Activation::Silu),
+        (true, true, Activation::None),
+        (true, false, Activation::Gelu),
+        (true, false, Activation::QuickGelu),
+    ];
+    let mut cases = Vec::new();
+    for (b, rows, k, n) in shapes {
+        for (bias, residual, activation) in epilogues {
+            let name = format!("linear {b}x{rows}x{k}x{n} {bias} {residual} {activation:?}");
+            cases.push(Case::new(name, move |device| {
+                let weight = Weight::from_rows(&values(n * k, 2), n, k, device);
+                let bias = bias.then(|| padded(&values(n, 3), device));
+                let residual = residual.then(|| tensor([b, rows, n], 4, device));
+                linear(tensor([b, rows, k], 1, device), &weight, bias.as_ref(), residual, activation)
+            }));
+        }
+    }
+    cases
+}
+
+fn conv2d_cases() -> Vec<Case> {
+    let same = Conv2d::same;
+    let shapes = [
+        (1, 4, same(1, 1, 4)),
+        (2, 3, same(5, 7, 3)),
+        (1, 5, Conv2d { stride: 2, ..same(7, 6, 9) }),
+        (1, 6, Conv2d { stride: 2, padding: 0, ..same(8, 8, 5) }),
+        (2, 4, Conv2d { seen: (10, 6), ..same(5, 3, 8) }),
+        (1, 4, Conv2d { seen: (9, 5), ..same(5, 3, 8) }),
+        (1, 7, Conv2d { kernel: 1, padding: 0, padding_end: 0, ..same(3, 4, 6) }),
+        (1, 33, same(16, 16, 40)),
+        (1, 8, same(40, 33, 56)),
+    ];
+    let epilogues = [
+        (true, false, false, Activation::None),
+        (true, true, false, Activation::None),
+        (true, false, true, Activation::None),
+        (false, false, false, Activation::Relu),
+    ];
+    let mut cases = Vec::new();
+    for (b, c_in, shape) in shapes {
+        for (bias, shift, residual, activation) in epilogues {
+            let shape = Conv2d { activation, shift_row: 1, ..shape };
+            let name = format!("conv2d {b}x{c_in} {bias} {shift} {residual} {shape:?}");
+            cases.push(Case::new(name, move |device| {
+                let out = shape.out_channels;
+                let count = out * c_in * shape.kernel * shape.kernel;
+                let weight = Weight::from_convolution(&values(count, 2), out, c_in, shape.kernel, device);
+                let bias = bias.then(|| padded(&values(out, 3), device));
+                let shift = shift.then(|| tensor([2, out], 5, device));
+                let (h, w) = shape.output();
+                let residual = residual.then(|| tensor([b, h * w, out], 4, device));
+                let x = tensor([b, shape.height * shape.width, c_in], 1, device);
+                conv2d(x, &weight, shape, bias.as_ref(), shift.as_ref(), residual)
+            }));
+        }
+    }
+    cases
+}
+
+fn attention_cases() -> Vec<Case> {
+    let shapes = [
+        (1, 1, 1, 1, 4),
+        (2, 5, 7, 3, 5),
+        (1, 77, 77, 2, 8),
+        (2, 70, 24, 4, 40),
+        (1, 65, 130, 1, 160),
+        (1, 9, 9, 1, 512),
+    ];
+    let mut cases = Vec::new();
+    for (b, queries, keys, heads, d) in shapes {
+        for causal in [false, true] {
+            let name = format!("attention {b}x{queries}x{keys} {heads}x{d} causal {causal}");
+            cases.push(Case::new(name, move |device| {
+                let channels = heads * d;
+                let q = tensor([b, queries, channels], 1, device);
+                let k = tensor([b, keys, channels], 2, device);
+                attention(q, k, tensor([b, keys, channels], 3, device), Attention { heads, causal })
+            }));
+        }
+    }
+    cases
+}
+
+fn group_norm_cases() -> Vec<Case> {
+    let shapes = [(1, 1, 4, 1), (2, 5, 6, 3), (1, 100, 64, 32), (2, 257, 40, 8), (1, 63, 5, 5)];
+    let mut cases = Vec::new();
+    for (b, pixels, channels, groups) in shapes {
+        for activation in [Activation::None, Activation::Silu] {
+            let name = format!("group_norm {b}x{pixels}x{channels} in {groups} {activation:?}");
+            cases.push(Case::new(name, move |device| {
+                // Away from zero, where a variance from sums in f32 would cancel.
+                let x = tensor([b, pixels, channels], 1, device) + 10.0;
+                let options = GroupNorm { groups, eps: 1e-5, activation };
+                group_norm(x, &tensor([channels], 2, device), &tensor([channels], 3, device), options)
+            }));
+        }
+    }
+    cases
+}
+
+fn layer_norm_cases() -> Vec<Case> {
+    let shapes = [(1, 1, 3), (2, 5, 64), (1, 77, 130), (1, 3, 1)];
+    let case = |(b, rows, channels)| {
+        Case::new(format!("layer_norm {b}x{rows}x{channels}"), move |device| {
+            let x = tensor([b, rows, channels], 1, device);
+            layer_norm(x, &tensor([channels], 2, device), &tensor([channels], 3, device), 1e-5)
+        })
+    };
+    shapes.map(case).into_iter().collect()
+}
+
+fn geglu_cases() -> Vec<Case> {
+    let case = |(b, rows, width): (usize, usize, usize)| {
+        Case::new(format!("geglu {b}x{rows}x{width}"), move |device| {
+            geglu(tensor([b, rows, 2 * width], 1, device))
+        })
+    };
+    [(1, 1, 1), (2, 3, 5), (1, 70, 32)].map(case).into_iter().collect()
+}
+
+fn sampler_step_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for count in 1..=MAX_TERMS {
+        for guidance_scale in [None, Some(7.5)] {
+            let name = format!("sampler_step {count} {guidance_scale:?}");
+            cases.push(Case::new(name, move |device| {
+                let term = |t: usize| {
+                    let batch = if t == 0 && guidance_scale.is_some() { 2 } else { 1 };
+                    (tensor([batch, 35, 3], t as u32, device), 0.75 - t as f64 * 0.5)
+                };
+                let terms: Vec<_> = (0..count).map(term).collect();
+                let nothing = || Tensor::zeros([1, 0, 0], device);
+                sampler_step(&terms, guidance_scale).unwrap_or_else(nothing)
+            }));
+        }
+    }
+    cases
+}
+
+fn to_rgb_cases() -> Vec<Case> {
+    let case = |(pixels, channels)| {
+        Case::new(format!("to_rgb {pixels}x{channels}"), move |device| {
+            to_rgb(tensor([1, pixels, channels], 1, device), &tensor([channels + 1, 3], 2, device))
+        })
+    };
+    [(1, 4), (67, 3), (300, 16)].map(case).into_iter().collect()
+}
