@@ -5,6 +5,10 @@ const CHROMIUM_ARGS = [
   "--no-sandbox",
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
+  // A canvas can show what WebGPU drew only if both the page and WebGPU are on the same software Vulkan.
+  "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader",
+  "--use-angle=swiftshader",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",

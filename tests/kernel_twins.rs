@@ -3,8 +3,8 @@
 
 use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
-use easel::kernel::self_test::cases;
 use easel::kernel::sampler_step;
+use easel::kernel::self_test::cases;
 
 #[test]
 fn every_kernel_agrees_with_its_twin() {

@@ -178,7 +178,8 @@ fn runs_equal_diffusers_on_the_gpu() -> TestResult {
 #[test]
 fn given_numbers_replace_the_seed() -> TestResult {
     let cases = golden::cases()?;
-    let case = cases.iter().find(|case| case.sampler.as_deref() == Some("euler-a")).ok_or("no euler-a run")?;
+    let case =
+        cases.iter().find(|case| case.sampler.as_deref() == Some("euler-a")).ok_or("no euler-a run")?;
     block_on(async {
         let model = Model::load(&case.model, &Rc::new(Hardware::cpu())).await?;
         let request = model.request(case)?;
@@ -188,7 +189,9 @@ fn given_numbers_replace_the_seed() -> TestResult {
 
         let mut generator = TorchGenerator::manual_seed(request.seed);
         let mut given = Given { latents: Some(generator.randn(count)), ..Given::default() };
-        for (call, _) in model.sampler(&request)?.calls.iter().enumerate().filter(|(_, call)| call.needs_noise()) {
+        for (call, _) in
+            model.sampler(&request)?.calls.iter().enumerate().filter(|(_, call)| call.needs_noise())
+        {
             given.noise.insert(call, generator.randn(count));
         }
         assert!(!given.noise.is_empty());

@@ -34,8 +34,11 @@ fn compile(source: &str) -> Result<(Module, ModuleInfo), String> {
 /// What is wrong with a module, if anything.
 fn faults(source: &str) -> Vec<String> {
     let code = code(source);
-    let mut faults: Vec<String> =
-        LEFT_OVER.iter().filter(|rest| code.contains(**rest)).map(|rest| format!("`{rest}` is left over")).collect();
+    let mut faults: Vec<String> = LEFT_OVER
+        .iter()
+        .filter(|rest| code.contains(**rest))
+        .map(|rest| format!("`{rest}` is left over"))
+        .collect();
     match compile(source) {
         Ok((module, info)) => faults.extend(broken_limits(&module, &info)),
         Err(message) => faults.push(message),
@@ -49,7 +52,8 @@ fn broken_limits(module: &Module, info: &ModuleInfo) -> Vec<String> {
     for (index, entry) in module.entry_points.iter().enumerate() {
         let uses = info.get_entry_point(index);
         let (mut buffers, mut bytes) = (0, 0);
-        for (handle, global) in module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty()) {
+        for (handle, global) in module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty())
+        {
             unused.remove(&handle);
             match global.space {
                 AddressSpace::Storage { .. } => buffers += 1,
@@ -62,14 +66,17 @@ fn broken_limits(module: &Module, info: &ModuleInfo) -> Vec<String> {
             faults.push(format!("`{}` binds {buffers} storage buffers of {STORAGE_BUFFERS}", entry.name));
         }
         if bytes > WORKGROUP_BYTES {
-            faults.push(format!("`{}` has {bytes} bytes of workgroup memory of {WORKGROUP_BYTES}", entry.name));
+            faults
+                .push(format!("`{}` has {bytes} bytes of workgroup memory of {WORKGROUP_BYTES}", entry.name));
         }
         if x.saturating_mul(y).saturating_mul(z) > INVOCATIONS || z > INVOCATIONS_Z {
             faults.push(format!("`{}` has a workgroup of {x}x{y}x{z}", entry.name));
         }
     }
-    let name = |handle| module.global_variables[handle].name.clone().unwrap_or_default();
-    faults.extend(unused.into_iter().map(|handle| format!("`{}` is declared and not used", name(handle))));
+    for handle in unused {
+        let name = module.global_variables[handle].name.as_deref().unwrap_or_default();
+        faults.push(format!("`{name}` is declared and not used"));
+    }
     faults
 }
 
@@ -115,6 +122,6 @@ fn broken_modules_are_noticed() {
         let faults = faults(&source).join("\n");
         assert!(faults.contains(expected), "{source}\ngave: {faults}");
     }
-    let good = kernel(&buffer(0), "64", "b0[0] = 1.0; // # in a comment");
+    let good = kernel(&buffer(0), "64", "b0[0] = 1.0; // # in a comment\n");
     assert!(faults(&good).is_empty());
 }

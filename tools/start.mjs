@@ -1,7 +1,7 @@
 // `npm start`: from a fresh clone to the page in a browser.
 import { npmPackages } from "./lib/packages.mjs";
 import { say, script } from "./lib/run.mjs";
-import { buildSite } from "./lib/site.mjs";
+import { buildSite, configFile } from "./lib/site.mjs";
 import { buildWasm } from "./lib/wasm.mjs";
 
 const PORT = 5173;
@@ -11,6 +11,6 @@ await script(async () => {
   await buildWasm();
   await buildSite();
   const { preview } = await import("vite");
-  const server = await preview({ preview: { port: PORT }, logLevel: "warn" });
+  const server = await preview({ configFile, preview: { port: PORT }, logLevel: "warn" });
   say(`the page is at ${server.resolvedUrls.local[0]} (Ctrl+C ends it)`);
 });

@@ -122,7 +122,9 @@ pub enum Error {
         reason: String,
     },
     /// The GPU went away (driver reset, tab in the background, memory exhausted).
-    #[error("the GPU device was lost; load the model again, with a smaller size if memory was short: {reason}")]
+    #[error(
+        "the GPU device was lost; load the model again, with a smaller size if memory was short: {reason}"
+    )]
     DeviceLost {
         /// What the driver said.
         reason: String,

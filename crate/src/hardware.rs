@@ -87,7 +87,11 @@ impl Hardware {
     }
 
     async fn open_gpu(faults: Faults) -> Result<Self> {
-        let opened = Device::wgpu_options().init_with_setup_async().await;
+        let options = Device::wgpu_options();
+        // Else OpenGL is started too, which complains on machines without a display and cannot run these kernels.
+        #[cfg(target_os = "linux")]
+        let options = options.graphics_api(burn_wgpu::WgpuBackend::Vulkan);
+        let opened = options.init_with_setup_async().await;
         let (device, setup) = opened.map_err(|error| Error::NoAdapter { reason: error.to_string() })?;
         let reports = faults.clone();
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));

@@ -31,9 +31,14 @@ async function compile(shaders: Shader[]): Promise<string[]> {
     const module = device.createShaderModule({ label: name, code: source });
     const { messages } = await module.getCompilationInfo();
     faults.push(...messages.map(({ type, lineNum, message }) => `${name}:${lineNum}: ${type}: ${message}`));
-    await device
-      .createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } })
-      .catch((error: Error) => faults.push(`${name}: ${error.message}`));
+    const pipeline = source.includes("@compute")
+      ? device.createComputePipelineAsync({ layout: "auto", compute: { module } })
+      : device.createRenderPipelineAsync({
+          layout: "auto",
+          vertex: { module },
+          fragment: { module, targets: [{ format: navigator.gpu.getPreferredCanvasFormat() }] },
+        });
+    await pipeline.catch((error: Error) => faults.push(`${name}: ${error.message}`));
     const error = await device.popErrorScope();
     if (error && messages.length === 0) faults.push(`${name}: ${error.message}`);
   }

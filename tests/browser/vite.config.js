@@ -8,7 +8,6 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 export default mergeConfig(
   shipped,
   defineConfig({
-    root: here("../../www"),
     resolve: { alias: { "easel-wasm": here("scripted_engine.ts") } },
     build: { outDir: here("../../build/scripted") },
   }),

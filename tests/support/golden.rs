@@ -35,6 +35,9 @@ pub(crate) fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
     Ok(serde_json::from_str(&std::fs::read_to_string(format!("{GOLDENS}/runs/index.json"))?)?)
 }
 
+/// Shape and values of a tensor.
+type Shaped<'a, const D: usize> = ([usize; D], &'a [f32]);
+
 /// Tensors of one run.
 pub(crate) struct Golden {
     floats: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
@@ -61,7 +64,7 @@ impl Golden {
     }
 
     /// Shape and values of a tensor of `D` dimensions.
-    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Result<([usize; D], &[f32]), Box<dyn Error>> {
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Result<Shaped<'_, D>, Box<dyn Error>> {
         let (shape, values) = self.floats.get(name).ok_or_else(|| format!("there is no golden `{name}`"))?;
         Ok((shape.as_slice().try_into()?, values))
     }
@@ -86,14 +89,17 @@ impl Comparison<'_> {
 
     /// Values must be within [`TOLERANCE`] of the range.
     pub(crate) fn compare(&mut self, name: &str, found: &[f32]) -> Result<(), Box<dyn Error>> {
-        let (_, expected) = self.golden.floats.get(name).ok_or_else(|| format!("there is no golden `{name}`"))?;
+        let (_, expected) =
+            self.golden.floats.get(name).ok_or_else(|| format!("there is no golden `{name}`"))?;
         let (least, most) = expected.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
         let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
         // `f32::max` would hide a NaN.
-        let off = differences.fold(0.0, |worst: f32, next| if next <= worst { worst } else { next }) / (most - least);
+        let off = differences.fold(0.0, |worst: f32, next| if next <= worst { worst } else { next })
+            / (most - least);
         if found.len() != expected.len() || off.is_nan() || off > TOLERANCE {
             let (count, golden) = (found.len(), expected.len());
-            self.faults.push(format!("{}: `{name}` is off by {off:e}, {count} values for {golden}", self.place));
+            self.faults
+                .push(format!("{}: `{name}` is off by {off:e}, {count} values for {golden}", self.place));
         }
         Ok(())
     }

@@ -94,7 +94,11 @@ async function debianWasm() {
 export async function wasmToolchain() {
   const forced = process.env.EASEL_WASM_TOOLCHAIN;
   if (forced !== "debian" && rustupTarget()) {
-    return { cargo: "cargo", args: ["--target", TARGET], env: { CARGO_TARGET_DIR: join(cache, "target") } };
+    return {
+      cargo: "cargo",
+      args: ["--target", TARGET],
+      env: { CARGO_TARGET_DIR: join(cache, "target-wasm") },
+    };
   }
   if (forced === "rustup")
     throw new Failure(`\`rustup target add ${TARGET}\` failed: is the network reachable?`);

@@ -38,21 +38,44 @@ async fn read(weights: &Weights<'_>, name: &str) -> Result<Vec<f32>> {
 /// Writes a safetensors file.
 pub(super) fn write_dump(path: &Path, tensors: &[NamedTensor]) -> Result<()> {
     let file = path.display().to_string();
-    let bytes = write(&file, tensors)?;
-    std::fs::write(path, bytes).map_err(|error| Error::Io { file, reason: error.to_string() })
+    write_whole(path, &write(&file, tensors)?)
 }
 
 /// Writes a picture `[pixels, 3]` in 0..1 as an 8-bit PNG.
 pub(super) fn write_png(path: &Path, rgb: &[f32], width: usize, height: usize) -> Result<()> {
     let failed = |reason: String| Error::Io { file: path.display().to_string(), reason };
     let bytes: Vec<u8> = rgb.iter().map(|value| (value * 255.0).round() as u8).collect();
-    let file = std::fs::File::create(path).map_err(|error| failed(error.to_string()))?;
-    let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), width as u32, height as u32);
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut writer| {
         writer.write_image_data(&bytes)?;
         writer.finish()
     });
-    written.map_err(|error| failed(error.to_string()))
+    written.map_err(|error| failed(error.to_string()))?;
+    write_whole(path, &file)
+}
+
+/// Refuses a place where no file can be written, before the work that would be lost.
+pub(super) fn check_place(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let reason = if path.is_dir() {
+        "it is a folder; name a file"
+    } else if !folder.is_dir() {
+        "its folder does not exist"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Io { file: path.display().to_string(), reason: reason.to_owned() })
+}
+
+/// Writes under another name first, so that the file is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_added_extension("part");
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&part);
+        Error::Io { file: path.display().to_string(), reason: error.to_string() }
+    })
 }

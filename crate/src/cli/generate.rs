@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use easel::error::{Error, Result};
 use easel::hardware::{Faults, Hardware};
 use easel::pipeline::{Encoded, Given, Part, Pipeline, Request, Run};
+use easel::sampler::SamplerKind;
 use easel::weights::Prefer;
 use easel::weights::dump::{NamedTensor, TensorData};
 use easel::weights::source::FolderSource;
@@ -14,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::Generate;
-use super::files::{numbered, read_latents, write_dump, write_png};
+use super::files::{check_place, numbered, read_latents, write_dump, write_png};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -34,6 +35,10 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         let reason = format!("must be 1 to {MAX_COUNT}, not {}", options.count);
         return Err(Error::Parameter { name: "count".into(), reason });
     }
+    [Some(&options.out), options.dump.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| check_place(path))?;
     let given = match &options.latents {
         Some(path) => read_latents(path).await?,
         None => Given::default(),
@@ -54,7 +59,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         let mut timings = Timings { load, ..Timings::default() };
         let name = |path| if options.count > 1 { numbered(path, number + 1) } else { path.to_owned() };
         let out = name(&options.out);
-        let (tensors, rgb) = draw(&pipeline, request.clone(), options.dump.is_some(), &bar, &mut timings).await?;
+        let (tensors, rgb) =
+            draw(&pipeline, request.clone(), options.dump.is_some(), &bar, &mut timings).await?;
         if let Some(dump) = &options.dump {
             write_dump(&name(dump), &tensors)?;
         }
@@ -160,7 +166,7 @@ fn report(
         println!("{} (seed {})", out.display(), request.seed);
         return;
     }
-    let sampler = request.sampler.or_else(|| pipeline.description().sampler()).map(|kind| kind.as_str());
+    let sampler = request.sampler.or_else(|| pipeline.description().sampler()).map(SamplerKind::as_str);
     let report = json!({
         "out": out.display().to_string(),
         "device": pipeline.hardware().name(),

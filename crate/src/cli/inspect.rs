@@ -4,6 +4,7 @@ use std::path::Path;
 
 use easel::error::Result;
 use easel::pipeline::{Description, Part};
+use easel::sampler::SamplerKind;
 use easel::weights::source::FolderSource;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
     let report = json!({
         "pipeline": description.index.class_name,
         "runs": true,
-        "sampler": description.sampler().map(|kind| kind.as_str()),
+        "sampler": description.sampler().map(SamplerKind::as_str),
         "scheduler": description.index.class("scheduler"),
         "width": sizes.width,
         "height": sizes.height,

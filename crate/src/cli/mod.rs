@@ -24,7 +24,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Draw pictures from a prompt.
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// Say what a model is and whether it can run.
     Inspect {
         /// Folder of a model in diffusers layout.
@@ -87,14 +87,19 @@ fn parse<T: std::str::FromStr<Err = Error>>(text: &str) -> std::result::Result<T
 }
 
 fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
-    let parts = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let parts =
+        text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     parts.ok_or_else(|| format!("size must be WIDTHxHEIGHT, as in 512x512, not {text:?}"))
 }
 
 /// Runs the command of the process's arguments.
 pub(crate) fn run() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => return explain(&error),
+    };
     let result: Result<()> = cubecl::future::block_on(async {
-        match Command::parse().action {
+        match command.action {
             Action::Generate(options) => generate::run(&options).await,
             Action::Inspect { model, json } => inspect::run(&model, json).await,
         }
@@ -106,4 +111,17 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version as they are; a mistake in the arguments as one line, like every other error.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        println!("{}", text.trim_end());
+        return ExitCode::SUCCESS;
+    }
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("error[bad_parameter]: {}; see easel --help", line.trim_start_matches("error: "));
+    ExitCode::FAILURE
 }

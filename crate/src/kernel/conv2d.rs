@@ -59,8 +59,9 @@ impl Conv2d {
     /// Height and width of the result.
     #[must_use]
     pub fn output(&self) -> (usize, usize) {
-        let side =
-            |size: usize| (size + self.padding + self.padding_end).saturating_sub(self.kernel) / self.stride + 1;
+        let side = |size: usize| {
+            (size + self.padding + self.padding_end).saturating_sub(self.kernel) / self.stride + 1
+        };
         (side(self.seen.0), side(self.seen.1))
     }
 

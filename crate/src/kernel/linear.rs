@@ -93,11 +93,8 @@ pub(super) fn cube(
     let tile = tile(b * rows, n);
     let variant = variant(tile, bias.is_some(), residual.is_some(), activation);
     let inputs = [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
-    let groups = [
-        (n4 as u32).div_ceil(tile.1 * WORKGROUP[0]),
-        ((b * rows) as u32).div_ceil(tile.0 * WORKGROUP[1]),
-        1,
-    ];
+    let groups =
+        [(n4 as u32).div_ceil(tile.1 * WORKGROUP[0]), ((b * rows) as u32).div_ceil(tile.0 * WORKGROUP[1]), 1];
     let info = [b * rows, k, n, n4].map(|value| value as u32);
     launch(variant, inputs, Shape::new([b, rows, n]), groups, &info)
 }

@@ -78,8 +78,7 @@ impl Activation {
 fn gelu(x: f32) -> f32 {
     let a = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * a);
-    let p =
-        ((((1.061_405_4 * t - 1.453_152) * t + 1.421_413_7) * t - 0.284_496_74) * t + 0.254_829_6) * t;
+    let p = ((((1.061_405_4 * t - 1.453_152) * t + 1.421_413_7) * t - 0.284_496_74) * t + 0.254_829_6) * t;
     let erf = (1.0 - p * (-a * a).exp()).copysign(x);
     0.5 * x * (1.0 + erf)
 }
@@ -169,7 +168,14 @@ macro_rules! forward {
                 shift: Maybe<Self>,
                 residual: Maybe<Self>,
             ) -> FloatTensor<Self> {
-                conv2d::$side(x, weight, &shape, bias.into_option(), shift.into_option(), residual.into_option())
+                conv2d::$side(
+                    x,
+                    weight,
+                    &shape,
+                    bias.into_option(),
+                    shift.into_option(),
+                    residual.into_option(),
+                )
             }
 
             fn attention(

@@ -4,8 +4,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{
-    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, geglu, group_norm, layer_norm,
-    linear, padded, sampler_step, to_rgb,
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, geglu, group_norm,
+    layer_norm, linear, padded, sampler_step, to_rgb,
 };
 
 /// An operation with its operands, made on the device that it is given.
@@ -45,9 +45,13 @@ impl Case {
         if found.len() != expected.len() {
             return Some(format!("{}: {} values, the CPU has {}", self.name, found.len(), expected.len()));
         }
-        let close = |found: f32, expected: f32| (found - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs();
-        let (at, (found, expected)) =
-            found.iter().zip(expected).enumerate().find(|(_, (found, expected))| !close(**found, **expected))?;
+        let close =
+            |found: f32, expected: f32| (found - expected).abs() <= ABSOLUTE + RELATIVE * expected.abs();
+        let (at, (found, expected)) = found
+            .iter()
+            .zip(expected)
+            .enumerate()
+            .find(|(_, (found, expected))| !close(**found, **expected))?;
         Some(format!("{}: value {at} is {found}, the CPU says {expected}", self.name))
     }
 }
@@ -86,7 +90,8 @@ fn tensor<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tens
 }
 
 fn linear_cases() -> Vec<Case> {
-    let shapes = [(1, 1, 1, 1), (1, 5, 3, 3), (2, 7, 5, 6), (1, 33, 31, 17), (1, 300, 40, 72), (2, 130, 64, 260)];
+    let shapes =
+        [(1, 1, 1, 1), (1, 5, 3, 3), (2, 7, 5, 6), (1, 33, 31, 17), (1, 300, 40, 72), (2, 130, 64, 260)];
     let epilogues = [
         (false, false, Activation::None),
         (true, false, Activation::Silu),

@@ -8,9 +8,7 @@ use std::fmt::Write as _;
 
 use burn::backend::DType;
 use burn::tensor::Shape;
-use burn_wgpu::{
-    CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
-};
+use burn_wgpu::{CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous};
 use cubecl::prelude::{CubeCount, KernelId};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
 
@@ -93,7 +91,10 @@ impl Variant {
             match words.next() {
                 Some("#include") => {
                     let name = words.next().unwrap_or_default();
-                    let text = SHARED.iter().find(|(key, _)| *key == name).map_or("#unknown include", |(_, text)| text);
+                    let text = SHARED
+                        .iter()
+                        .find(|(key, _)| *key == name)
+                        .map_or("#unknown include", |(_, text)| text);
                     self.expand(&text.lines().map(str::to_owned).collect::<Vec<_>>(), out);
                 }
                 Some("#for") => {
@@ -101,8 +102,10 @@ impl Variant {
                     let count = self.define(words.next().unwrap_or_default()).unwrap_or(0);
                     let end = at + block_length(&lines[at..], "#for", "#endfor");
                     for i in 0..count {
-                        let body: Vec<String> =
-                            lines[at..end].iter().map(|line| line.replace(&variable, &i.to_string())).collect();
+                        let body: Vec<String> = lines[at..end]
+                            .iter()
+                            .map(|line| line.replace(&variable, &i.to_string()))
+                            .collect();
                         self.expand(&body, out);
                     }
                     at = end + 1;
@@ -135,7 +138,10 @@ impl Variant {
             }
         }
         heads.push(block.len());
-        heads.windows(2).find(|pair| self.holds(&block[pair[0]])).map_or(&[], |pair| &block[pair[0] + 1..pair[1]])
+        heads
+            .windows(2)
+            .find(|pair| self.holds(&block[pair[0]]))
+            .map_or(&[], |pair| &block[pair[0] + 1..pair[1]])
     }
 
     fn holds(&self, line: &str) -> bool {
@@ -198,7 +204,8 @@ pub(crate) fn launch(
     let client = inputs[0].client.clone();
     let device = inputs[0].device.clone();
     let output = client.empty(shape.num_elements() * DType::F32.size());
-    let mut buffers: Vec<_> = inputs.into_iter().map(|tensor| into_contiguous(tensor).handle.binding()).collect();
+    let mut buffers: Vec<_> =
+        inputs.into_iter().map(|tensor| into_contiguous(tensor).handle.binding()).collect();
     buffers.push(output.clone().binding());
     let workgroup = variant.workgroup();
     client.launch(

@@ -36,7 +36,13 @@ impl Weight {
 
     /// From a convolution's `[c_out, c_in, kernel, kernel]`; `k` becomes taps of channels, `kernel * kernel * c_in`.
     #[must_use]
-    pub fn from_convolution(values: &[f32], c_out: usize, c_in: usize, kernel: usize, device: &Device) -> Self {
+    pub fn from_convolution(
+        values: &[f32],
+        c_out: usize,
+        c_in: usize,
+        kernel: usize,
+        device: &Device,
+    ) -> Self {
         let taps = kernel * kernel;
         let order: Vec<usize> =
             (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();

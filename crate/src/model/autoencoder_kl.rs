@@ -128,8 +128,9 @@ impl Encoder {
             let inputs = channels[i.saturating_sub(1)];
             let resize = (i + 1 < channels.len()).then_some("downsamplers.0.conv");
             let place = root.at(format!("down_blocks.{i}"));
-            stages
-                .push(Stage::load(&place, (inputs, *outputs), config.layers_per_block, resize, groups).await?);
+            stages.push(
+                Stage::load(&place, (inputs, *outputs), config.layers_per_block, resize, groups).await?,
+            );
         }
         Ok(Self {
             groups,

@@ -11,8 +11,8 @@ use crate::weights::Weights;
 
 /// One entry of the `layers` sequence that has weights, or the upsampling, which moves into the next convolution.
 enum Layer {
-    Conv { conv: Conv3x3, stride: usize, upsample: usize, activation: Activation },
-    Block(Block),
+    Conv { conv: Box<Conv3x3>, stride: usize, upsample: usize, activation: Activation },
+    Block(Box<Block>),
 }
 
 /// Three convolutions, a shortcut, and a rectifier behind the sum.
@@ -45,7 +45,8 @@ impl TinyDecoder {
         for (i, blocks) in config.num_decoder_blocks.iter().enumerate() {
             let last = i + 1 == config.num_decoder_blocks.len();
             for _ in 0..*blocks {
-                layers.push(Layer::Block(Block::load(&root.at(index), channels[i], channels[i]).await?));
+                let block = Block::load(&root.at(index), channels[i], channels[i]).await?;
+                layers.push(Layer::Block(Box::new(block)));
                 index += 1;
             }
             // The upsampling before all convolutions but the last is an entry too.
@@ -53,7 +54,12 @@ impl TinyDecoder {
             let outputs = if last { config.out_channels } else { channels[i] };
             let conv = root.at(index).conv3x3(channels[i], outputs).await?;
             let upsample = if last { 1 } else { 2 };
-            layers.push(Layer::Conv { conv, stride: 1, upsample, activation: Activation::None });
+            layers.push(Layer::Conv {
+                conv: Box::new(conv),
+                stride: 1,
+                upsample,
+                activation: Activation::None,
+            });
             index += 1;
         }
         Ok(Self(layers))
@@ -85,7 +91,8 @@ impl TinyEncoder {
             layers.push(Layer::conv(conv, if i == 0 { 1 } else { 2 }, Activation::None));
             index += 1;
             for _ in 0..*blocks {
-                layers.push(Layer::Block(Block::load(&root.at(index), channels[i], channels[i]).await?));
+                let block = Block::load(&root.at(index), channels[i], channels[i]).await?;
+                layers.push(Layer::Block(Box::new(block)));
                 index += 1;
             }
         }
@@ -108,7 +115,7 @@ fn forward(layers: &[Layer], x: Image) -> Image {
 
 impl Layer {
     fn conv(conv: Conv3x3, stride: usize, activation: Activation) -> Self {
-        Self::Conv { conv, stride, upsample: 1, activation }
+        Self::Conv { conv: Box::new(conv), stride, upsample: 1, activation }
     }
 
     fn forward(&self, x: Image) -> Image {

@@ -56,7 +56,15 @@ impl ClipTextModel {
         }
         let final_layer_norm = root.at("final_layer_norm").norm(hidden).await?;
         let device = device.clone();
-        Ok(Self { config, folder: folder.into(), prefer, device, position_embedding, layers, final_layer_norm })
+        Ok(Self {
+            config,
+            folder: folder.into(),
+            prefer,
+            device,
+            position_embedding,
+            layers,
+            final_layer_norm,
+        })
     }
 
     /// The config it was loaded with.
@@ -81,7 +89,8 @@ impl ClipTextModel {
         let rows: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
         let name = "text_model.embeddings.token_embedding.weight";
         let embedded = weights.read_rows_f32(name, [self.config.vocab_size, hidden], &rows).await?;
-        let embedded: Tensor<3> = Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
+        let embedded: Tensor<3> =
+            Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
         let mut x = embedded + self.position_embedding.clone();
         let activation = activation(&self.config);
         for layer in &self.layers {

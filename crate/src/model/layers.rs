@@ -49,7 +49,10 @@ impl<'a> Loader<'a> {
 
     /// A linear layer or a 1x1 convolution with bias.
     pub(crate) async fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        Ok(Linear { bias: Some(self.bias(outputs).await?), ..self.linear_without_bias(inputs, outputs).await? })
+        Ok(Linear {
+            bias: Some(self.bias(outputs).await?),
+            ..self.linear_without_bias(inputs, outputs).await?
+        })
     }
 
     /// A linear layer or a 1x1 convolution without bias.
@@ -67,7 +70,10 @@ impl<'a> Loader<'a> {
 
     /// Scale and shift of a normalisation over `channels`.
     pub(crate) async fn norm(&self, channels: usize) -> Result<Norm> {
-        Ok(Norm { weight: self.vector("weight", channels).await?, bias: self.vector("bias", channels).await? })
+        Ok(Norm {
+            weight: self.vector("weight", channels).await?,
+            bias: self.vector("bias", channels).await?,
+        })
     }
 }
 

@@ -6,8 +6,8 @@ use super::embeddings;
 use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
 use super::resnet::Groups;
 use super::unet_stage::{
-    BlockInputs, Common, Cursor, DownStage, Layer, MidStage, StageAttention, UpChannels, UpStage, prepare_text,
-    prepare_time,
+    BlockInputs, Common, Cursor, DownStage, Layer, MidStage, StageAttention, UpChannels, UpStage,
+    prepare_text, prepare_time,
 };
 use crate::config::UNet2DConditionConfig;
 use crate::error::Result;
@@ -145,12 +145,8 @@ impl UNet2DConditionModel {
     /// `silu(time_embedding(timestep))` of every call, `[1, calls, time_embed_dim]`.
     fn time_embedding(&self, timesteps: &[f64], timestep_cond: Option<&[f32]>) -> Tensor<3> {
         let channels = self.config.block_out_channels[0];
-        let rows = embeddings::timesteps(
-            timesteps,
-            channels,
-            self.config.flip_sin_to_cos,
-            self.config.freq_shift,
-        );
+        let rows =
+            embeddings::timesteps(timesteps, channels, self.config.flip_sin_to_cos, self.config.freq_shift);
         let mut sinusoids = self.upload(rows, timesteps.len(), channels);
         if let (Some(cond_proj), Some(row)) = (&self.cond_proj, timestep_cond) {
             let rows = row.repeat(timesteps.len());

@@ -79,9 +79,7 @@ impl Layer {
         let shift = cursor.time_shifts.next().map(|table| (table, cursor.call));
         let x = self.resnet.forward(x, shift);
         match &self.transformer {
-            Some(transformer) => {
-                transformer.forward(x, cursor.text_keys.next().map_or(&[], Vec::as_slice))
-            }
+            Some(transformer) => transformer.forward(x, cursor.text_keys.next().map_or(&[], Vec::as_slice)),
             None => x,
         }
     }

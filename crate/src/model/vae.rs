@@ -20,7 +20,7 @@ pub struct VaeDecoder {
 }
 
 enum AnyDecoder {
-    Kl(Decoder),
+    Kl(Box<Decoder>),
     Tiny(TinyDecoder),
 }
 
@@ -37,7 +37,7 @@ impl VaeDecoder {
     ) -> Result<Self> {
         let weights = Weights::open(source, FOLDER, prefer).await?;
         let decoder = match &config {
-            VaeConfig::Kl(config) => AnyDecoder::Kl(Decoder::load(&weights, config, device).await?),
+            VaeConfig::Kl(config) => AnyDecoder::Kl(Box::new(Decoder::load(&weights, config, device).await?)),
             VaeConfig::Tiny(config) => AnyDecoder::Tiny(TinyDecoder::load(&weights, config, device).await?),
         };
         Ok(Self { config, decoder })
@@ -100,7 +100,7 @@ pub struct VaeEncoder {
 }
 
 enum AnyEncoder {
-    Kl(Encoder),
+    Kl(Box<Encoder>),
     Tiny(TinyEncoder),
 }
 
@@ -117,7 +117,7 @@ impl VaeEncoder {
     ) -> Result<Self> {
         let weights = Weights::open(source, FOLDER, prefer).await?;
         let encoder = match &config {
-            VaeConfig::Kl(config) => AnyEncoder::Kl(Encoder::load(&weights, config, device).await?),
+            VaeConfig::Kl(config) => AnyEncoder::Kl(Box::new(Encoder::load(&weights, config, device).await?)),
             VaeConfig::Tiny(config) => AnyEncoder::Tiny(TinyEncoder::load(&weights, config, device).await?),
         };
         Ok(Self { config, encoder })

@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_linear_relation_is_found() {
         let truth = [[0.2, -0.1, 0.0], [0.05, 0.3, -0.2], [0.5, 0.4, 0.6]];
-        let latents: Vec<Vec<f32>> = (0..9).map(|i| vec![(i % 3) as f32 - 1.0, (i / 3) as f32 * 0.5]).collect();
+        let latents: Vec<Vec<f32>> =
+            (0..9).map(|i| vec![(i % 3) as f32 - 1.0, (i / 3) as f32 * 0.5]).collect();
         let samples: Vec<(&[f32], [f32; 3])> = latents
             .iter()
             .map(|l| (l.as_slice(), [0, 1, 2].map(|c| l[0] * truth[0][c] + l[1] * truth[1][c] + truth[2][c])))

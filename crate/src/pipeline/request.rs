@@ -46,13 +46,17 @@ impl Request {
     /// [`Error::Parameter`] that names the parameter.
     pub(super) fn check(&self, sizes: Sizes, latent_channels: usize) -> Result<(usize, usize)> {
         if !self.guidance_scale.is_finite() || self.guidance_scale.abs() > 1000.0 {
-            return Err(parameter("guidance_scale", format!("must be a number up to 1000, not {}", self.guidance_scale)));
+            return Err(parameter(
+                "guidance_scale",
+                format!("must be a number up to 1000, not {}", self.guidance_scale),
+            ));
         }
         let height = latent_side("height", self.height, sizes.factor)?;
         let width = latent_side("width", self.width, sizes.factor)?;
         let count = latent_channels * height * width;
         let wrong = |name: &str, found: usize| {
-            let reason = format!("has {found} values, a {}x{} picture needs {count}", self.width, self.height);
+            let reason =
+                format!("has {found} values, a {}x{} picture needs {count}", self.width, self.height);
             Err(parameter(name, reason))
         };
         match &self.given.latents {

@@ -105,7 +105,7 @@ impl Run {
     pub async fn step(&mut self) -> Result<Option<StepReport>> {
         let Some(call) = self.sampler.calls.get(self.done).cloned() else { return Ok(None) };
         let output = self.call_unet(&call)?;
-        self.update(&call, output)?;
+        self.update(&call, &output)?;
         self.done += 1;
         self.pipeline.hardware.settle(&self.sample).await?;
         let (timestep, sigma) = (call.timestep, call.sigma);
@@ -123,7 +123,7 @@ impl Run {
         Ok(self.pipeline.unet.forward(x, self.height, self.width, &self.inputs, self.done))
     }
 
-    fn update(&mut self, call: &ModelCall, output: Tensor<3>) -> Result<()> {
+    fn update(&mut self, call: &ModelCall, output: &Tensor<3>) -> Result<()> {
         let noise = if call.needs_noise() { Some(self.draw_noise()) } else { None };
         let mut written = Vec::with_capacity(call.updates.len());
         for update in &call.updates {
@@ -188,8 +188,7 @@ impl Run {
     /// Those of [`crate::hardware::Hardware::settle`].
     pub async fn decode(&self) -> Result<Tensor<3>> {
         let binding_bytes = self.pipeline.hardware.binding_bytes();
-        let decoded =
-            self.pipeline.vae.forward(self.sample.clone(), self.height, self.width, binding_bytes);
+        let decoded = self.pipeline.vae.forward(self.sample.clone(), self.height, self.width, binding_bytes);
         let picture = to_rgb(decoded, &self.pipeline.picture_map);
         self.pipeline.hardware.settle(&picture).await?;
         Ok(picture)

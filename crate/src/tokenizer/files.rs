@@ -117,6 +117,11 @@ impl TokenizerFiles {
         format!("{}/{name}", self.folder)
     }
 
+    /// The file that holds the merges.
+    fn merges_path(&self) -> String {
+        self.path(if self.tokenizer.is_some() { "tokenizer.json" } else { "merges.txt" })
+    }
+
     /// Tokens, merges, added tokens, and the path to name in errors.
     fn model(&self) -> Result<(Model, Vec<Added>, String)> {
         if let Some(text) = &self.tokenizer {
@@ -138,6 +143,7 @@ impl TokenizerFiles {
 pub(super) struct Vocabulary {
     /// Where the tokens come from, for errors.
     pub(super) file: String,
+    merges_file: String,
     pub(super) tokens: Vocab,
     pub(super) merges: Merges,
     pub(super) added: Vec<AddedToken>,
@@ -165,15 +171,18 @@ impl Vocabulary {
         let [bos_name, eos_name, unk_name, pad_name] =
             [&bos, &eos, &unk, &pad].map(|token| token.content.clone());
         added.extend([bos, eos, unk, pad]);
+        let merges_file = files.merges_path();
+        let split = |merge| split(&merges_file, merge);
         let mut vocabulary = Self {
             tokens: model.vocab.into_iter().collect(),
-            merges: model.merges.into_iter().map(|merge| split(&file, merge)).collect::<Result<_>>()?,
+            merges: model.merges.into_iter().map(split).collect::<Result<_>>()?,
             added: Vec::new(),
             bos: bos_name,
             eos: eos_name,
             pad: pad_name,
             unk: unk_name,
             max_length: settings.model_max_length.map_or(usize::MAX, |length| length as usize),
+            merges_file,
             file,
         };
         vocabulary.add(added);
@@ -220,7 +229,8 @@ impl Vocabulary {
         for (left, right) in &self.merges {
             for token in [left, right, &format!("{left}{right}")] {
                 if !self.tokens.contains_key(token.as_str()) {
-                    return refuse(format!("merges to `{token}`, which is no token"));
+                    let reason = format!("merges to `{token}`, which is no token");
+                    return Err(failed(&self.merges_file, reason));
                 }
             }
         }

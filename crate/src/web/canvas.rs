@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 use burn_wgpu::wgpu::{
-    self, BindGroup, Buffer, BufferUsages, Color, LoadOp, Operations, RenderPassColorAttachment, RenderPipeline,
-    StoreOp, Surface, SurfaceConfiguration, TextureUsages,
+    self, BindGroup, Buffer, BufferUsages, Color, LoadOp, Operations, RenderPassColorAttachment,
+    RenderPipeline, StoreOp, Surface, SurfaceConfiguration, TextureUsages,
 };
 use burn_wgpu::{AutoCompiler, CubeBackend, WgpuSetup};
 use cubecl::wgpu::WgpuServer;
@@ -58,7 +58,8 @@ impl Canvas {
         canvas: Size,
         hardware: &Hardware,
     ) -> Result<()> {
-        let resized = (self.element.width(), self.element.height()) != (canvas.width as u32, canvas.height as u32);
+        let resized =
+            (self.element.width(), self.element.height()) != (canvas.width as u32, canvas.height as u32);
         if resized {
             self.element.set_width(canvas.width as u32);
             self.element.set_height(canvas.height as u32);
@@ -117,7 +118,9 @@ impl GpuTarget {
         let info: Vec<u8> = info.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.setup.queue.write_buffer(&self.info, 0, &info);
         let frame = match self.surface.get_current_texture() {
-            wgpu::CurrentSurfaceTexture::Success(frame) | wgpu::CurrentSurfaceTexture::Suboptimal(frame) => frame,
+            wgpu::CurrentSurfaceTexture::Success(frame) | wgpu::CurrentSurfaceTexture::Suboptimal(frame) => {
+                frame
+            }
             other => return Err(failed(&format!("the canvas gave no frame: {other:?}"))),
         };
         let view = frame.texture.create_view(&wgpu::TextureViewDescriptor::default());
@@ -138,7 +141,7 @@ impl GpuTarget {
             pass.draw(0..3, 0..1);
         }
         self.setup.queue.submit([encoder.finish()]);
-        frame.present();
+        self.setup.queue.present(frame);
         Ok(())
     }
 
@@ -196,7 +199,8 @@ fn pixel_context(element: &OffscreenCanvas) -> Result<OffscreenCanvasRenderingCo
 }
 
 fn put_pixels(context: &OffscreenCanvasRenderingContext2d, rgba: &[u8], size: Size) -> Result<()> {
-    let image = ImageData::new_with_u8_clamped_array_and_sh(Clamped(rgba), size.width as u32, size.height as u32);
+    let image =
+        ImageData::new_with_u8_clamped_array_and_sh(Clamped(rgba), size.width as u32, size.height as u32);
     let put = image.and_then(|image| context.put_image_data(&image, 0.0, 0.0));
     put.map_err(|thrown| failed(&format!("{thrown:?}")))
 }

@@ -23,7 +23,7 @@ impl Log for FaultLog {
 
 /// From now on every record of level error goes to `faults`. The first call of a process counts.
 pub(super) fn install(faults: Faults) {
-    if log::set_boxed_logger(Box::new(FaultLog(faults))).is_ok() {
+    if log::set_logger(Box::leak(Box::new(FaultLog(faults)))).is_ok() {
         log::set_max_level(LevelFilter::Error);
     }
 }

@@ -18,7 +18,8 @@ extern "C" {
     async fn size(this: &JsSource, path: &str) -> std::result::Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method, catch)]
-    async fn read(this: &JsSource, path: &str, start: f64, end: f64) -> std::result::Result<JsValue, JsValue>;
+    async fn read(this: &JsSource, path: &str, start: f64, end: f64)
+    -> std::result::Result<JsValue, JsValue>;
 }
 
 #[wasm_bindgen(typescript_custom_section)]

@@ -1,6 +1,6 @@
 import { asEaselError } from "../shared/errors.ts";
 import { Pace } from "../shared/pace.ts";
-import type { DeviceChoice, GenerateEvent, GenerateParams, Outcome } from "../shared/protocol.ts";
+import type { DeviceChoice, GenerateEvent, GenerateParams, ModelInfo, Outcome } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, prompt, readForm, rollSeedUnlessLocked } from "./form.ts";
@@ -38,11 +38,14 @@ export class App {
   #client: EngineClient | undefined;
   #state: State = "loading";
   #stop: AbortController | undefined;
+  readonly #tune: (info: ModelInfo) => ModelInfo;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
 
-  constructor(model: URL, device: DeviceChoice) {
+  /** `tune` may change what a model says of its defaults. */
+  constructor(model: URL, device: DeviceChoice, tune = (info: ModelInfo) => info) {
     this.#model = model;
     this.#device = device;
+    this.#tune = tune;
   }
 
   /** Loads the model into a new engine. */
@@ -59,7 +62,7 @@ export class App {
       const canvas = freshCanvas();
       const params = { device, model: this.#model.href, canvas };
       const loaded = await client.request("load", params, { onEvent: showLoadEvent, transfer: [canvas] });
-      adoptModel(loaded.info);
+      adoptModel(this.#tune(loaded.info));
       showDevice(loaded);
       showStatus("Ready");
       hideProgress();

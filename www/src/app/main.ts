@@ -2,15 +2,15 @@
 import { asEaselError } from "../shared/errors.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
-import { showExamples } from "./examples.ts";
 import { prompt, setUpForm } from "./form.ts";
 import { deviceChoice, readLocation, type Wish } from "./location.ts";
+import { showExamples, withStarterDefaults } from "./starter.ts";
 import { showError, showStatus } from "./status.ts";
 
 function start({ model, bundled, device }: Wish): void {
   const select = element("device", HTMLSelectElement);
   select.value = device ?? "auto";
-  const app = new App(model, device ?? "auto");
+  const app = new App(model, device ?? "auto", bundled ? withStarterDefaults : undefined);
   if (bundled) {
     showExamples((text) => {
       prompt.value = text;

@@ -30,7 +30,7 @@ export class Session {
       emit({ type: "prepare", stage, loaded, total }),
     );
     engine.attach(params.canvas);
-    const loaded: Loaded = { info, device: engine.device, adapter: engine.adapter };
+    const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
     return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
   }
 
