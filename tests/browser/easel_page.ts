@@ -1,5 +1,4 @@
 // The page as a user meets it.
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test as base, expect, type Page } from "@playwright/test";
 
@@ -58,22 +57,13 @@ export class EaselPage {
     }
   }
 
-  /** Looks at the canvas until the run is over; hashes of the different frames, in order, and the steps read. */
-  async watch(timeout = 120_000): Promise<{ frames: string[]; steps: string[] }> {
-    const frames: string[] = [];
-    const steps: string[] = [];
-    const end = Date.now() + timeout;
-    while ((await this.page.locator("body").getAttribute("data-state")) === "running") {
-      if (Date.now() > end) throw new Error("the run did not end in time");
-      remember(
-        frames,
-        createHash("sha256")
-          .update(await this.canvas.screenshot())
-          .digest("hex"),
-      );
-      remember(steps, (await this.page.locator("#progress-text").textContent()) ?? "");
-    }
-    return { frames, steps };
+  /** Presses Generate and waits for the end of the run. */
+  async draw(timeout = 120_000): Promise<Watched> {
+    const watching = this.page.evaluate(watch);
+    await this.button.click();
+    const watched = await Promise.race([watching, this.page.waitForTimeout(timeout)]);
+    if (!watched) throw new Error("the run did not end in time");
+    return watched;
   }
 
   /** Saves the picture and returns the file. */
@@ -85,8 +75,43 @@ export class EaselPage {
   }
 }
 
-function remember(list: string[], value: string): void {
-  if (list.at(-1) !== value) list.push(value);
+/** What could be seen during a run: the different frames of the canvas, in order, and the texts of progress. */
+interface Watched {
+  frames: string[];
+  texts: string[];
+}
+
+/** Runs in the page: looks at the canvas at every frame of the screen, from when a run starts to when it ends. */
+function watch(): Promise<Watched> {
+  const frames: string[] = [];
+  const texts: string[] = [];
+  const remember = (list: string[], value: string) => {
+    if (list.at(-1) !== value) list.push(value);
+  };
+  const small = document.createElement("canvas");
+  small.width = small.height = 8;
+  const context = small.getContext("2d", { willReadFrequently: true });
+  const text = document.getElementById("progress-text");
+  const canvas = document.querySelector<HTMLCanvasElement>("#canvas");
+  if (!context || !text || !canvas) throw new Error("the page is not as it should be");
+  const look = () => {
+    context.drawImage(canvas, 0, 0, 8, 8);
+    remember(frames, context.getImageData(0, 0, 8, 8).data.join());
+  };
+  const observer = new MutationObserver(() => remember(texts, text.textContent ?? ""));
+  observer.observe(text, { childList: true });
+  let started = false;
+  return new Promise((resolve) => {
+    const next = () => {
+      const { state } = document.body.dataset;
+      started ||= state === "running";
+      if (started) look();
+      if (!started || state === "running") return requestAnimationFrame(next);
+      observer.disconnect();
+      resolve({ frames, texts });
+    };
+    next();
+  });
 }
 
 /** Width and height of a PNG file. */
