@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("random", &["error"]),
     ("sampler", &["error"]),
-    ("hardware", &["error"]),
+    ("hardware", &["error", "kernel"]),
     ("weights", &["error"]),
     ("config", &["error", "weights::source"]),
     ("tokenizer", &["error", "weights::source"]),

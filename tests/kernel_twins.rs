@@ -11,13 +11,7 @@ fn every_kernel_agrees_with_its_twin() {
     block_on(async {
         let gpu = Hardware::open(Choice::Gpu, Faults::default()).await;
         let gpu = gpu.expect("a Vulkan adapter; on Debian: apt-get install mesa-vulkan-drivers");
-        let cpu = Hardware::cpu();
-        let mut differences = Vec::new();
-        for case in cases() {
-            let expected = cpu.read(case.expected()).await.expect("the CPU computes");
-            let found = gpu.read(case.found(gpu.device())).await.expect("the GPU computes");
-            differences.extend(case.difference(&found, &expected));
-        }
+        let differences = gpu.self_test().await.expect("the GPU computes");
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     });
 }

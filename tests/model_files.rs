@@ -1,11 +1,8 @@
 //! Every golden model and the bundled one: configurations are accepted, weights are found and readable.
 
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::error::Error;
 
-use block_on::block_on;
+use cubecl::future::block_on;
 use easel::config::{self, ClipTextConfig, ModelIndex, UNet2DConditionConfig, VaeConfig};
 use easel::weights::source::FolderSource;
 use easel::weights::{Prefer, Weights};

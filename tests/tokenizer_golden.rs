@@ -1,12 +1,9 @@
 //! Token ids against those of transformers (`tests/goldens/tokenizers_made.py`).
 
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use block_on::block_on;
+use cubecl::future::block_on;
 use easel::prompt::{Segment, chunks};
 use easel::tokenizer::{Tokenizer, TokenizerFiles};
 use easel::weights::source::FolderSource;

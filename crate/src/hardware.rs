@@ -8,6 +8,7 @@ use burn_wgpu::wgpu::DeviceType;
 use burn_wgpu::{CubeBackend, WgpuSetup};
 
 use crate::error::{Error, Result};
+use crate::kernel::self_test;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,11 +88,7 @@ impl Hardware {
     }
 
     async fn open_gpu(faults: Faults) -> Result<Self> {
-        let options = Device::wgpu_options();
-        // Else OpenGL is started too, which complains on machines without a display and cannot run these kernels.
-        #[cfg(target_os = "linux")]
-        let options = options.graphics_api(burn_wgpu::WgpuBackend::Vulkan);
-        let opened = options.init_with_setup_async().await;
+        let opened = Device::wgpu_options().init_with_setup_async().await;
         let (device, setup) = opened.map_err(|error| Error::NoAdapter { reason: error.to_string() })?;
         let reports = faults.clone();
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
@@ -157,6 +154,22 @@ impl Hardware {
         let data = tensor.into_data_async().await.map_err(|error| failed(&error.to_string(), false))?;
         self.check()?;
         data.try_into_vec().map_err(|error| failed(&format!("{error:?}"), false))
+    }
+
+    /// Computes every operation in odd shapes here and on the CPU: the differences beyond rounding, in words. None is
+    /// good: the driver computes what it should.
+    ///
+    /// # Errors
+    /// Those of [`Self::settle`].
+    pub async fn self_test(&self) -> Result<Vec<String>> {
+        let cpu = Self::cpu();
+        let mut differences = Vec::new();
+        for case in self_test::cases() {
+            let expected = cpu.read(case.expected()).await?;
+            let found = self.read(case.found(&self.device)).await?;
+            differences.extend(case.difference(&found, &expected));
+        }
+        Ok(differences)
     }
 
     fn check(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use easel::error::{Error, Result};
-use easel::hardware::Choice;
+use easel::hardware::{Choice, Faults, Hardware};
 use easel::sampler::SamplerKind;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -25,6 +25,8 @@ struct Command {
 enum Action {
     /// Draw pictures from a prompt.
     Generate(Box<Generate>),
+    /// Compare what the GPU computes with the CPU, operation by operation.
+    SelfTest,
     /// Say what a model is and whether it can run.
     Inspect {
         /// Folder of a model in diffusers layout.
@@ -92,6 +94,18 @@ fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
     parts.ok_or_else(|| format!("size must be WIDTHxHEIGHT, as in 512x512, not {text:?}"))
 }
 
+async fn self_test() -> Result<()> {
+    let hardware = Hardware::open(Choice::Gpu, Faults::default()).await?;
+    let differences = hardware.self_test().await?;
+    if differences.is_empty() {
+        println!("{} computes every operation as the CPU does", hardware.name());
+        return Ok(());
+    }
+    Err(Error::Gpu {
+        reason: format!("{} computes wrong values: {}", hardware.name(), differences.join("; ")),
+    })
+}
+
 /// Runs the command of the process's arguments.
 pub(crate) fn run() -> ExitCode {
     let command = match Command::try_parse() {
@@ -101,6 +115,7 @@ pub(crate) fn run() -> ExitCode {
     let result: Result<()> = cubecl::future::block_on(async {
         match command.action {
             Action::Generate(options) => generate::run(&options).await,
+            Action::SelfTest => self_test().await,
             Action::Inspect { model, json } => inspect::run(&model, json).await,
         }
     });

@@ -14,7 +14,6 @@ use super::run::Run;
 use super::source::JsSource;
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
-use crate::kernel::self_test;
 use crate::pipeline::{Description, Given, Part, Pipeline, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
@@ -192,14 +191,7 @@ impl Engine {
     /// An `Error` with code `gpu` when the device fails.
     #[wasm_bindgen(js_name = selfTest)]
     pub async fn self_test(&self) -> Result<Vec<String>, JsValue> {
-        let cpu = Hardware::cpu();
-        let mut differences = Vec::new();
-        for case in self_test::cases() {
-            let expected = cpu.read(case.expected()).await.map_err(|error| to_js(&error))?;
-            let found = self.hardware.read(case.found(self.hardware.device())).await;
-            differences.extend(case.difference(&found.map_err(|error| to_js(&error))?, &expected));
-        }
-        Ok(differences)
+        self.hardware.self_test().await.map_err(|error| to_js(&error))
     }
 
     /// Starts a picture: encodes the prompt and draws the first noise.
