@@ -5,7 +5,7 @@
 // x [batch, h*w, c_in]; weight [kernel*kernel*c_in, o4] in vec4, zero-padded; bias [o4] in vec4;
 // shift [calls, c_out], one row of it added before the activation (a residual block's time embedding);
 // residual and y [batch, out_h*out_w, c_out]. Nearest-neighbour upsampling to seen_h x seen_w happens in the load.
-// Dispatch: x over channel tiles, y over pixel tiles.
+// Dispatch: x over channel tiles, y and z over pixel tiles.
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
 
 @group(0) @binding(#) var<storage, read> x: array<f32>;
@@ -39,7 +39,7 @@ fn shift_of(column4: u32) -> vec4<f32> {
 #endif
 
 @compute @workgroup_size({{WG_X}}, {{WG_Y}})
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let h = info[1];
     let w = info[2];
     let c_in = info[3];
@@ -54,7 +54,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let upsample = info[11];
     let seen_h = info[12];
     let seen_w = info[13];
-    let first_row = id.y * {{ROWS}}u;
+    let first_row = (id.z * groups.y * {{WG_Y}}u + id.y) * {{ROWS}}u;
     let first_column = id.x * {{COLUMNS}}u;
     if first_row >= rows || first_column >= o4 {
         return;

@@ -2,7 +2,7 @@
 //
 // Register tiles without workgroup memory: an invocation owns ROWS rows and COLUMNS groups of four columns.
 // x [rows, k]; weight [k, n4] in vec4, zero-padded; bias [n4] in vec4; residual and y [rows, n].
-// Dispatch: x over column tiles, y over row tiles.
+// Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
 
 @group(0) @binding(#) var<storage, read> x: array<f32>;
@@ -20,12 +20,12 @@
 #include store_row
 
 @compute @workgroup_size({{WG_X}}, {{WG_Y}})
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
     let rows = info[0];
     let k = info[1];
     let n = info[2];
     let n4 = info[3];
-    let first_row = id.y * {{ROWS}}u;
+    let first_row = (id.z * groups.y * {{WG_Y}}u + id.y) * {{ROWS}}u;
     let first_column = id.x * {{COLUMNS}}u;
     if first_row >= rows || first_column >= n4 {
         return;

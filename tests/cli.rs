@@ -115,7 +115,7 @@ fn given_latents_and_noise_are_used() -> TestResult {
     assert_eq!(fs::read(easel.path("out.png"))?, drawn);
 
     let failed = easel.generate(&[("--size", "48x32"), ("--latents", &path)]);
-    failed.failure("bad_parameter", &["latents", "1024", "48x32"]);
+    failed.failure("tensor_shape", &["latents", "[1, 4, 16, 24]", "[1, 4, 16, 16]"]);
     Ok(())
 }
 

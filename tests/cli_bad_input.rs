@@ -202,6 +202,7 @@ const IMPOSSIBLE: &[(Changes, &str, &[&str])] = &[
     (&[("--size", "32x0")], "bad_parameter", &["height", "0"]),
     (&[("--size", "32x-8")], "bad_parameter", &["--size", "WIDTHxHEIGHT"]),
     (&[("--size", "99999999998x32")], "bad_parameter", &["width"]),
+    (&[("--size", "4096x32")], "bad_parameter", &["width", "2048", "4096"]),
     (&[("--size", "large")], "bad_parameter", &["--size", "WIDTHxHEIGHT"]),
     (&[("--steps", "0")], "bad_parameter", &["steps", "0"]),
     (&[("--steps", "2000")], "bad_parameter", &["steps", "2000", "1000"]),
@@ -234,4 +235,14 @@ fn refused(easel: &Easel, changes: &[(&str, &str)], code: &str, names: &[&str]) 
     easel.generate(changes).failure(code, names);
     assert_eq!(fs::read(&out).expect("the file"), b"an earlier picture", "{changes:?}");
     assert_eq!(easel.names(), ["model", "out.png"], "{changes:?}");
+}
+
+#[test]
+fn inspect_says_when_a_model_does_not_run() {
+    let easel = Easel::with_model("inspect", "sd1");
+    let folder = easel.path("model").to_string_lossy().into_owned();
+    fs::remove_file(easel.path("model").join("tokenizer/vocab.json")).expect("a file");
+    fs::remove_file(easel.path("model").join("tokenizer/tokenizer.json")).ok();
+    let found = command::run(&["inspect", "--model", &folder]);
+    found.failure("file_not_found", &["tokenizer"]);
 }

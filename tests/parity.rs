@@ -12,7 +12,7 @@ use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::model::unet::UNet2DConditionModel;
 use easel::model::vae::VaeEncoder;
-use easel::pipeline::{Encoded, Given, Pipeline, Request, Run, planes};
+use easel::pipeline::{Encoded, Given, Numbers, Pipeline, Request, Run, planes};
 use easel::random::TorchGenerator;
 use easel::sampler::{Sampler, build};
 use easel::weights::Prefer;
@@ -184,15 +184,17 @@ fn given_numbers_replace_the_seed() -> TestResult {
         let model = Model::load(&case.model, &Rc::new(Hardware::cpu())).await?;
         let request = model.request(case)?;
         let mut run = Run::start(Rc::clone(&model.pipeline), request.clone()).await?;
-        let count = run.latents().await?.len();
+        let (height, width) = run.latent_size();
+        let shape = vec![1, model.pipeline.description().vae.latent_channels(), height, width];
         while run.step().await?.is_some() {}
 
         let mut generator = TorchGenerator::manual_seed(request.seed);
-        let mut given = Given { latents: Some(generator.randn(count)), ..Given::default() };
+        let mut draw = || Numbers { values: generator.randn(shape.iter().product()), shape: shape.clone() };
+        let mut given = Given { latents: Some(draw()), ..Given::default() };
         for (call, _) in
             model.sampler(&request)?.calls.iter().enumerate().filter(|(_, call)| call.needs_noise())
         {
-            given.noise.insert(call, generator.randn(count));
+            given.noise.insert(call, draw());
         }
         assert!(!given.noise.is_empty());
         let mut same = Run::start(Rc::clone(&model.pipeline), Request { seed: 0, given, ..request }).await?;

@@ -125,15 +125,6 @@ impl Hardware {
         self.device.memory_pool_usage().map_or(0, |usage| usage.bytes_reserved)
     }
 
-    /// Most bytes that a kernel can bind of one tensor; no limit on the CPU.
-    #[must_use]
-    pub fn binding_bytes(&self) -> u64 {
-        self.setup().map_or(u64::MAX, |setup| {
-            let limits = setup.device.limits();
-            limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
-        })
-    }
-
     /// Waits until `tensor` is computed.
     ///
     /// # Errors
@@ -172,6 +163,11 @@ impl Hardware {
         Ok(differences)
     }
 
+    /// Forgets what was reported and not asked for: errors of earlier work are not those of the next.
+    pub fn forget_faults(&self) {
+        self.faults.take();
+    }
+
     fn check(&self) -> Result<()> {
         self.faults.take().map_or(Ok(()), |reason| Err(failed(&reason, false)))
     }
@@ -182,7 +178,11 @@ fn failed(reason: &str, lost: bool) -> Error {
     let lower = reason.to_ascii_lowercase();
     if lower.contains("out of memory") || lower.contains("buffertoobig") {
         Error::OutOfMemory { reason }
-    } else if lost || lower.contains("device lost") || lower.contains("device was lost") {
+    } else if lost
+        || lower.contains("device lost")
+        || lower.contains("device was lost")
+        || lower.contains("poisoned")
+    {
         Error::DeviceLost { reason }
     } else {
         Error::Gpu { reason }

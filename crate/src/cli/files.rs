@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use easel::error::{Error, Result};
-use easel::pipeline::Given;
+use easel::pipeline::{Given, Numbers};
 use easel::weights::Weights;
 use easel::weights::dump::{NamedTensor, write};
 use easel::weights::source::FolderSource;
@@ -30,9 +30,9 @@ pub(super) async fn read_latents(path: &Path) -> Result<Given> {
     Ok(given)
 }
 
-async fn read(weights: &Weights<'_>, name: &str) -> Result<Vec<f32>> {
+async fn read(weights: &Weights<'_>, name: &str) -> Result<Numbers> {
     let shape = weights.shape(name).unwrap_or_default().to_vec();
-    weights.read_f32(name, &shape).await
+    Ok(Numbers { values: weights.read_f32(name, &shape).await?, shape })
 }
 
 /// Writes a safetensors file.

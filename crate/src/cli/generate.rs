@@ -39,6 +39,10 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| check_place(path))?;
+    if options.dump.as_ref() == Some(&options.out) {
+        let reason = "must not be the file of --out".into();
+        return Err(Error::Parameter { name: "dump".into(), reason });
+    }
     let given = match &options.latents {
         Some(path) => read_latents(path).await?,
         None => Given::default(),
@@ -53,14 +57,18 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     });
     let pipeline = Rc::new(pipeline.await?);
     let load = milliseconds(start);
-    let first_seed = options.seed.unwrap_or_else(random_seed);
+    let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);
+    let start = Instant::now();
+    let prepared = Run::start(Rc::clone(&pipeline), first.clone()).await?;
+    let encode = milliseconds(start);
+    prepared.warnings().iter().for_each(|warning| bar.suspend(|| eprintln!("warning: {warning}")));
     for number in 0..options.count {
-        let request = request(options, &pipeline, first_seed.wrapping_add(number), given.clone());
-        let mut timings = Timings { load, ..Timings::default() };
+        let request = Request { seed: first.seed.wrapping_add(number), ..first.clone() };
+        let mut timings = Timings { load, encode, ..Timings::default() };
         let name = |path| if options.count > 1 { numbered(path, number + 1) } else { path.to_owned() };
         let out = name(&options.out);
         let (tensors, rgb) =
-            draw(&pipeline, request.clone(), options.dump.is_some(), &bar, &mut timings).await?;
+            draw(&pipeline, prepared.again(request.seed), options.dump.is_some(), &bar, &mut timings).await?;
         if let Some(dump) = &options.dump {
             write_dump(&name(dump), &tensors)?;
         }
@@ -91,15 +99,11 @@ fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> 
 /// One picture, `[pixels, 3]`, and what `--dump` writes of it.
 async fn draw(
     pipeline: &Rc<Pipeline>,
-    request: Request,
+    mut run: Run,
     dump: bool,
     bar: &ProgressBar,
     timings: &mut Timings,
 ) -> Result<(Vec<NamedTensor>, Vec<f32>)> {
-    let (width, height) = (request.width, request.height);
-    let start = Instant::now();
-    let mut run = Run::start(Rc::clone(pipeline), request).await?;
-    timings.encode = milliseconds(start);
     let mut tensors = Vec::new();
     if dump {
         tensors.extend(encoded(pipeline, "", &run.prompt_embeds().prompt).await?);
@@ -128,7 +132,9 @@ async fn draw(
     timings.peak_gpu_bytes = timings.peak_gpu_bytes.max(pipeline.hardware().gpu_bytes());
     if dump {
         let planes = easel::pipeline::planes(&rgb, 3);
-        tensors.push(named("image", vec![1, 3, height, width], planes));
+        let factor = pipeline.description().sizes().factor;
+        let (height, width) = run.latent_size();
+        tensors.push(named("image", vec![1, 3, height * factor, width * factor], planes));
     }
     Ok((tensors, rgb))
 }

@@ -4,17 +4,34 @@ use std::path::Path;
 
 use easel::error::Result;
 use easel::pipeline::{Description, Part};
-use easel::sampler::SamplerKind;
+use easel::sampler::{self, SamplerKind};
+use easel::tokenizer::Tokenizer;
 use easel::weights::source::FolderSource;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
 
 pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
-    let source = FolderSource::new(model);
-    let description = Description::read(&source).await?;
+    let report = report(&FolderSource::new(model)).await;
+    match &report {
+        Ok(report) if as_json => println!("{report}"),
+        Ok(report) => print_text(report),
+        Err(error) if as_json => {
+            println!("{}", json!({ "runs": false, "code": error.code(), "reason": error.to_string() }));
+        }
+        Err(_) => {}
+    }
+    report.map(|_| ())
+}
+
+/// What a model is; an error when it cannot run. Weights are looked at as far as their headers go.
+async fn report(source: &FolderSource) -> Result<Value> {
+    let description = Description::read(source).await?;
+    let positions = description.text_encoder.max_position_embeddings;
+    let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
+    sampler::build(description.sampler(), &description.scheduler, description.defaults().steps)?;
     let mut parts = Vec::new();
     for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
-        let weights = Weights::open(&source, part.folder(), Prefer::Full).await?;
+        let weights = Weights::open(source, part.folder(), Prefer::Full).await?;
         parts.push(json!({
             "part": part.folder(),
             "class": description.index.class(part.folder()),
@@ -23,7 +40,7 @@ pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
         }));
     }
     let sizes = description.sizes();
-    let report = json!({
+    Ok(json!({
         "pipeline": description.index.class_name,
         "runs": true,
         "sampler": description.sampler().map(SamplerKind::as_str),
@@ -31,15 +48,9 @@ pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
         "width": sizes.width,
         "height": sizes.height,
         "factor": sizes.factor,
-        "tokens": description.text_encoder.max_position_embeddings,
+        "tokens": tokenizer.max_length(),
         "parts": parts,
-    });
-    if as_json {
-        println!("{report}");
-    } else {
-        print_text(&report);
-    }
-    Ok(())
+    }))
 }
 
 fn print_text(report: &Value) {

@@ -76,7 +76,7 @@ struct Generate {
     /// Safetensors file to write with token ids, embeddings, the latents of every step and the picture.
     #[arg(long)]
     dump: Option<PathBuf>,
-    /// Print timings and peak GPU memory as one JSON object.
+    /// Print timings and peak GPU memory as one JSON object a picture.
     #[arg(long)]
     json: bool,
     /// PNG file to write; with --count above 1, `-1`, `-2`, … are added to its name.

@@ -5,7 +5,7 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::linear::{TILES, WORKGROUP, epilogue, tile};
+use super::linear::{TILES, WORKGROUP, epilogue, tile, tile_groups};
 use super::shader::{Shader, Variant, launch, shader};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu};
@@ -143,8 +143,7 @@ pub(super) fn cube(
     let tile = tile(rows, c_out);
     let variant = variant(tile, bias.is_some(), shift.is_some(), residual.is_some(), shape.activation);
     let inputs = [Some(x), Some(weight), bias, shift, residual].into_iter().flatten().collect();
-    let groups =
-        [(o4 as u32).div_ceil(tile.1 * WORKGROUP[0]), (rows as u32).div_ceil(tile.0 * WORKGROUP[1]), 1];
+    let groups = tile_groups(rows, c_out, tile);
     let info = [
         b,
         shape.height,

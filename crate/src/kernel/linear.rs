@@ -41,6 +41,15 @@ pub(super) fn tile(rows: usize, n: usize) -> (u32, u32) {
     }
 }
 
+/// Workgroups for tiles over `rows` and `n`; rows are folded below the 65535 workgroups of a dimension.
+pub(super) fn tile_groups(rows: usize, n: usize, tile: (u32, u32)) -> [u32; 3] {
+    let x = (n.div_ceil(4) as u32).div_ceil(tile.1 * WORKGROUP[0]);
+    let y = (rows as u32).div_ceil(tile.0 * WORKGROUP[1]);
+    [x, y.min(MOST_GROUPS), y.div_ceil(MOST_GROUPS)]
+}
+
+const MOST_GROUPS: u32 = 32_768;
+
 /// Tiles that [`tile`] can answer.
 pub(super) const TILES: [(u32, u32); 3] = [(8, 2), (4, 1), (1, 1)];
 

@@ -19,6 +19,7 @@ mod weight;
 
 use burn::backend::backend_extension;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
 use burn_flex::Flex;
 use burn_wgpu::CubeBackend;
 
@@ -226,6 +227,19 @@ macro_rules! forward {
 
 forward!(CubeBackend, cube);
 forward!(Flex, flex);
+
+/// Most bytes that one tensor may have beside `tensor`: what the GPU can bind, or what the CPU takes without running
+/// out of memory for the few copies that an operation makes.
+#[must_use]
+pub fn most_bytes<const D: usize>(tensor: &Tensor<D>) -> u64 {
+    match tensor.clone().try_into_primitive::<CubeBackend>() {
+        Ok(tensor) => tensor.client.properties().memory.max_page_size,
+        Err(_) => CPU_MOST_BYTES,
+    }
+}
+
+/// WebAssembly has 4 GiB in all.
+const CPU_MOST_BYTES: u64 = if cfg!(target_family = "wasm") { 512 << 20 } else { 4 << 30 };
 
 /// Every shader module that the operations can ask for, as `(name, WGSL)`: for tests that hand them to a compiler.
 #[must_use]

@@ -56,11 +56,12 @@ impl Case {
     }
 }
 
-/// Odd shapes of every operation.
+/// Odd shapes of every operation, some with more rows than one dimension of a dispatch has workgroups.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     [
         linear_cases(),
+        operand_cases(),
         conv2d_cases(),
         attention_cases(),
         group_norm_cases(),
@@ -112,6 +113,25 @@ fn linear_cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Operands that are views, and more rows than one dimension of a dispatch has workgroups.
+fn operand_cases() -> Vec<Case> {
+    let product = |x: Tensor<3>, device: &Device| {
+        let k = x.dims()[2];
+        linear(x, &Weight::from_rows(&values(3 * k, 2), 3, k, device), None, None, Activation::None)
+    };
+    vec![
+        Case::new("linear of a part of the rows".into(), move |device| {
+            product(tensor([1, 9, 5], 1, device).narrow(1, 3, 4), device)
+        }),
+        Case::new("linear of a part of the channels".into(), move |device| {
+            product(tensor([2, 4, 9], 1, device).narrow(2, 2, 5), device)
+        }),
+        Case::new("linear of a million rows".into(), move |device| {
+            product(tensor([1, 1_048_600, 1], 1, device), device)
+        }),
+    ]
 }
 
 fn conv2d_cases() -> Vec<Case> {
@@ -196,7 +216,7 @@ fn group_norm_cases() -> Vec<Case> {
 }
 
 fn layer_norm_cases() -> Vec<Case> {
-    let shapes = [(1, 1, 3), (2, 5, 64), (1, 77, 130), (1, 3, 1)];
+    let shapes = [(1, 1, 3), (2, 5, 64), (1, 77, 130), (1, 3, 1), (1, 32_769, 3)];
     let case = |(b, rows, channels)| {
         Case::new(format!("layer_norm {b}x{rows}x{channels}"), move |device| {
             let x = tensor([b, rows, channels], 1, device);

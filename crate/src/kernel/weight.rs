@@ -70,14 +70,6 @@ impl Weight {
         self.n
     }
 
-    /// Length of the sums.
-    #[must_use]
-    pub fn k(&self) -> usize {
-        match &self.packing {
-            Packing::F32(values) => values.dims()[0],
-        }
-    }
-
     pub(crate) fn primitive(&self) -> WeightPrimitive<Dispatch> {
         match &self.packing {
             Packing::F32(values) => WeightPrimitive::F32(values.clone().into_dispatch()),

@@ -67,19 +67,13 @@ impl ClipTextModel {
         })
     }
 
-    /// The config it was loaded with.
-    #[must_use]
-    pub fn config(&self) -> &ClipTextConfig {
-        &self.config
-    }
-
     /// The last hidden state, normalised, for framed token ids: `[1, ids.len(), hidden_size]`.
     ///
     /// # Errors
     /// Those of [`Weights::read_rows_f32`]; [`Error::Config`] when there are more ids than positions.
     pub async fn forward(&self, source: &dyn Source, ids: &[u32]) -> Result<Tensor<3>> {
         let (tokens, hidden) = (ids.len(), self.config.hidden_size);
-        if tokens != self.config.max_position_embeddings {
+        if tokens > self.config.max_position_embeddings {
             let reason =
                 format!("is {}, the tokenizer frames {tokens} tokens", self.config.max_position_embeddings);
             let file = format!("{}/config.json", self.folder);
@@ -91,7 +85,7 @@ impl ClipTextModel {
         let embedded = weights.read_rows_f32(name, [self.config.vocab_size, hidden], &rows).await?;
         let embedded: Tensor<3> =
             Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
-        let mut x = embedded + self.position_embedding.clone();
+        let mut x = embedded + self.position_embedding.clone().narrow(1, 0, tokens);
         let activation = activation(&self.config);
         for layer in &self.layers {
             x = layer.forward(x, &self.config, activation);

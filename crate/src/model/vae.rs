@@ -8,6 +8,7 @@ use super::layers::Image;
 use super::tiles;
 use crate::config::VaeConfig;
 use crate::error::Result;
+use crate::kernel::most_bytes;
 use crate::weights::source::Source;
 use crate::weights::{Prefer, Weights};
 
@@ -52,13 +53,14 @@ impl VaeDecoder {
     /// Latents `[1, height*width, latent_channels]` to a picture in -1..1, `[1, pixels, 3]`, of `factor` times the
     /// height and width.
     ///
-    /// Where an activation would exceed `binding_bytes`, the most that a kernel can bind, the latents are decoded in
-    /// overlapping tiles that are blended: nearly the same picture, since each tile is normalised by itself.
+    /// Where an activation would have more than [`most_bytes`], the latents are decoded in overlapping tiles that are
+    /// blended: nearly the same picture, since each tile is normalised by itself.
     #[must_use]
-    pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize, binding_bytes: u64) -> Tensor<3> {
+    pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
+        let most = most_bytes(&latents);
         let pixels = latents / self.config.scaling_factor() + self.config.shift_factor();
         let latents = Image { pixels, height, width };
-        match tile_side(&self.config, height, width, binding_bytes) {
+        match tile_side(&self.config, height, width, most) {
             None => self.decode(latents).pixels,
             Some(side) => tiles::decode(latents, side, self.config.factor(), |tile| self.decode(tile)),
         }
@@ -85,8 +87,8 @@ fn activation_bytes(config: &VaeConfig) -> u64 {
 }
 
 /// Side of the tiles to decode in; `None` when the whole fits.
-fn tile_side(config: &VaeConfig, height: usize, width: usize, binding_bytes: u64) -> Option<usize> {
-    let latents = binding_bytes / activation_bytes(config).max(1);
+fn tile_side(config: &VaeConfig, height: usize, width: usize, most_bytes: u64) -> Option<usize> {
+    let latents = most_bytes / activation_bytes(config).max(1);
     if (height * width) as u64 <= latents {
         return None;
     }

@@ -20,7 +20,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
-pub use request::{Given, Request};
+pub use request::{Given, Numbers, Request};
 pub use run::{Run, StepReport, planes};
 pub use text::{Encoded, PromptEmbeds};
 
@@ -117,18 +117,20 @@ impl Description {
     }
 
     /// The sampler that the model's scheduler config names; `None` where Easel has no such sampler.
+    /// A scheduler that Easel lacks, but over the same noise schedule, is replaced by DDIM.
     #[must_use]
     pub fn sampler(&self) -> Option<SamplerKind> {
-        self.scheduler.kind()
+        self.scheduler.kind().or_else(|| self.scheduler.is_compatible().then_some(SamplerKind::Ddim))
     }
 
     /// What to use where the user says nothing: few steps for consistency models, the family's habit otherwise.
     #[must_use]
     pub fn defaults(&self) -> Defaults {
-        if self.guidance_is_embedded() || self.sampler() == Some(SamplerKind::Lcm) {
-            Defaults { steps: 4, guidance_scale: 8.5 }
-        } else {
-            Defaults { steps: 20, guidance_scale: 7.5 }
+        match (self.guidance_is_embedded(), self.sampler()) {
+            (true, _) => Defaults { steps: 4, guidance_scale: 8.5 },
+            // A consistency model without the embedding is one with a merged LoRA: real guidance, and little of it.
+            (false, Some(SamplerKind::Lcm)) => Defaults { steps: 4, guidance_scale: 1.5 },
+            (false, _) => Defaults { steps: 20, guidance_scale: 7.5 },
         }
     }
 

@@ -13,7 +13,8 @@ use crate::random::TorchGenerator;
 pub(super) const PICTURE: [[f32; 3]; 4] =
     [[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5], [0.5, 0.5, 0.5]];
 
-/// SD 1 and 2 latents to colours: a linear fit that is widely used for previews (halved: it gives -1..1).
+/// SD 1 and 2 latents to colours: the linear fit of "Decoding latents to RGB without upscaling" in the forum of
+/// diffusers, halved since it gives -1..1.
 const STABLE_DIFFUSION: [[f32; 3]; 5] = [
     [0.149, 0.1035, 0.104],
     [0.0935, 0.143, 0.0865],
@@ -53,7 +54,7 @@ async fn fit(vae: &VaeDecoder, hardware: &Hardware) -> Result<Vec<[f32; 3]>> {
         .flat_map(|pixel| colours[patch_of(pixel) * channels..][..channels].to_vec())
         .collect();
     let latents = Tensor::from_data(TensorData::new(latents, [1, side * side, channels]), hardware.device());
-    let picture = hardware.read(vae.forward(latents, side, side, hardware.binding_bytes())).await?;
+    let picture = hardware.read(vae.forward(latents, side, side)).await?;
     let means = patch_means(&picture, side * vae.config().factor());
     let samples: Vec<(&[f32], [f32; 3])> = colours.chunks_exact(channels).zip(means).collect();
     Ok(least_squares(&samples, channels))

@@ -4,8 +4,8 @@ use super::Sizes;
 use crate::error::{Error, Result};
 use crate::sampler::SamplerKind;
 
-/// Latents or pictures larger than this a side are refused before anything is allocated.
-const MAX_SIDE: usize = 8192;
+/// Pictures larger than this a side are refused before anything is allocated.
+const MAX_SIDE: usize = 2048;
 
 /// One picture to make.
 #[derive(Debug, Clone)]
@@ -30,20 +30,29 @@ pub struct Request {
     pub given: Given,
 }
 
-/// Standard normal numbers that were drawn elsewhere, `[1, c, h, w]` in row-major order.
+/// Standard normal numbers that were drawn elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// The first latents, before the sampler scales them.
-    pub latents: Option<Vec<f32>>,
+    pub latents: Option<Numbers>,
     /// Fresh noise of calls, by the call's number.
-    pub noise: std::collections::BTreeMap<usize, Vec<f32>>,
+    pub noise: std::collections::BTreeMap<usize, Numbers>,
+}
+
+/// An array in row-major order; of latents, `[1, c, h, w]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbers {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values.
+    pub values: Vec<f32>,
 }
 
 impl Request {
     /// Height and width of the latents.
     ///
     /// # Errors
-    /// [`Error::Parameter`] that names the parameter.
+    /// [`Error::Parameter`] that names the parameter, [`Error::TensorShape`] for given numbers of another size.
     pub(super) fn check(&self, sizes: Sizes, latent_channels: usize) -> Result<(usize, usize)> {
         if !self.guidance_scale.is_finite() || self.guidance_scale.abs() > 1000.0 {
             return Err(parameter(
@@ -53,20 +62,17 @@ impl Request {
         }
         let height = latent_side("height", self.height, sizes.factor)?;
         let width = latent_side("width", self.width, sizes.factor)?;
-        let count = latent_channels * height * width;
-        let wrong = |name: &str, found: usize| {
-            let reason =
-                format!("has {found} values, a {}x{} picture needs {count}", self.width, self.height);
-            Err(parameter(name, reason))
-        };
-        match &self.given.latents {
-            Some(latents) if latents.len() != count => return wrong("latents", latents.len()),
-            _ => {}
+        let expected = [1, latent_channels, height, width];
+        let noise = self.given.noise.iter().map(|(call, numbers)| (format!("noise.{call}"), numbers));
+        for (tensor, numbers) in
+            self.given.latents.iter().map(|numbers| ("latents".into(), numbers)).chain(noise)
+        {
+            if numbers.shape != expected || numbers.values.len() != expected.iter().product::<usize>() {
+                let (expected, found) = (expected.to_vec(), numbers.shape.clone());
+                return Err(Error::TensorShape { file: "the given latents".into(), tensor, expected, found });
+            }
         }
-        match self.given.noise.iter().find(|(_, noise)| noise.len() != count) {
-            Some((call, noise)) => wrong(&format!("noise.{call}"), noise.len()),
-            None => Ok((height, width)),
-        }
+        Ok((height, width))
     }
 }
 

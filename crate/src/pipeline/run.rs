@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Pipeline, PromptEmbeds, Request};
+use super::{Given, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
-use crate::kernel::{sampler_step, to_rgb};
+use crate::kernel::{most_bytes, sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::RunInputs;
 use crate::random::TorchGenerator;
@@ -27,75 +27,109 @@ pub struct StepReport {
 
 /// A denoising run over latents `[1, height*width, channels]`.
 pub struct Run {
+    shared: Rc<Shared>,
+    generator: TorchGenerator,
+    noise: std::collections::BTreeMap<usize, Numbers>,
+    sample: Tensor<3>,
+    history: Vec<Tensor<3>>,
+    done: usize,
+}
+
+/// What all pictures of one request have in common.
+struct Shared {
     pipeline: Rc<Pipeline>,
     sampler: Sampler,
     prompt_embeds: PromptEmbeds,
     inputs: RunInputs,
     guidance_scale: Option<f64>,
-    generator: TorchGenerator,
-    noise: std::collections::BTreeMap<usize, Vec<f32>>,
-    sample: Tensor<3>,
-    history: Vec<Tensor<3>>,
+    given: Given,
+    channels: usize,
     height: usize,
     width: usize,
-    done: usize,
 }
 
 impl Run {
     /// Checks the request, encodes its prompts and draws the first latents.
     ///
     /// # Errors
-    /// [`Error::Parameter`], [`Error::Prompt`], and those of the text encoder.
+    /// [`Error::Parameter`], [`Error::Prompt`], [`Error::OutOfMemory`] for a size beyond the device, and those of the
+    /// text encoder.
     pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
+        pipeline.hardware.forget_faults();
         let description = pipeline.description();
         let channels = description.vae.latent_channels();
         let (height, width) = request.check(description.sizes(), channels)?;
-        let sampler = sampler::build(request.sampler, &description.scheduler, request.steps)?;
+        let kind = request.sampler.or_else(|| description.sampler());
+        let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
         let negative = guided.then_some(request.negative_prompt.as_str());
         let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
+        check_memory(&pipeline, &prompt_embeds.prompt.embeds, height * width)?;
         let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
         let timestep_cond = description
             .unet
             .time_cond_proj_dim
             .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
         let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, timestep_cond.as_deref());
-        let mut generator = TorchGenerator::manual_seed(request.seed);
-        let drawn = request.given.latents.unwrap_or_else(|| generator.randn(channels * height * width));
-        let latents: Vec<f32> = drawn.iter().map(|value| value * sampler.init_noise_sigma as f32).collect();
-        let sample = upload(&pipeline, &latents, channels, height * width);
-        Ok(Self {
-            history: vec![sample.clone(); sampler.history_slots],
+        let shared = Shared {
             guidance_scale: guided.then_some(request.guidance_scale),
-            noise: request.given.noise,
-            done: 0,
+            given: request.given,
             pipeline,
             sampler,
             prompt_embeds,
             inputs,
-            generator,
-            sample,
+            channels,
             height,
             width,
-        })
+        };
+        Ok(Self::seeded(Rc::new(shared), request.seed))
+    }
+
+    /// Another picture of the same request from another seed; the prompt is not encoded again.
+    #[must_use]
+    pub fn again(&self, seed: u64) -> Self {
+        Self::seeded(Rc::clone(&self.shared), seed)
+    }
+
+    fn seeded(shared: Rc<Shared>, seed: u64) -> Self {
+        let mut generator = TorchGenerator::manual_seed(seed);
+        let given = shared.given.latents.as_ref().map(|numbers| numbers.values.clone());
+        let drawn = given.unwrap_or_else(|| generator.randn(shared.channels * shared.height * shared.width));
+        let scale = shared.sampler.init_noise_sigma as f32;
+        let latents: Vec<f32> = drawn.iter().map(|value| value * scale).collect();
+        let sample = shared.upload(&latents);
+        Self {
+            history: vec![sample.clone(); shared.sampler.history_slots],
+            noise: shared.given.noise.clone(),
+            done: 0,
+            shared,
+            generator,
+            sample,
+        }
+    }
+
+    /// What of the prompts was left out, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.shared.prompt_embeds.warnings
     }
 
     /// Steps of the run: one more than asked for with PNDM.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.sampler.calls.len()
+        self.shared.sampler.calls.len()
     }
 
     /// The prompts' tokens and embeddings.
     #[must_use]
     pub fn prompt_embeds(&self) -> &PromptEmbeds {
-        &self.prompt_embeds
+        &self.shared.prompt_embeds
     }
 
     /// Height and width of the latents.
     #[must_use]
     pub fn latent_size(&self) -> (usize, usize) {
-        (self.height, self.width)
+        (self.shared.height, self.shared.width)
     }
 
     /// Computes the next step; `None` when there is none left.
@@ -103,11 +137,11 @@ impl Run {
     /// # Errors
     /// [`Error::Gpu`] or [`Error::DeviceLost`]; the run is of no use after that.
     pub async fn step(&mut self) -> Result<Option<StepReport>> {
-        let Some(call) = self.sampler.calls.get(self.done).cloned() else { return Ok(None) };
+        let Some(call) = self.shared.sampler.calls.get(self.done).cloned() else { return Ok(None) };
         let output = self.call_unet(&call)?;
         self.update(&call, &output)?;
         self.done += 1;
-        self.pipeline.hardware.settle(&self.sample).await?;
+        self.shared.pipeline.hardware.settle(&self.sample).await?;
         let (timestep, sigma) = (call.timestep, call.sigma);
         Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
     }
@@ -117,10 +151,16 @@ impl Run {
         if call.input_scale != 1.0 {
             x = combine(&[(x, call.input_scale)], None)?;
         }
-        if self.guidance_scale.is_some() {
+        if self.shared.guidance_scale.is_some() {
             x = Tensor::cat(vec![x.clone(), x], 0);
         }
-        Ok(self.pipeline.unet.forward(x, self.height, self.width, &self.inputs, self.done))
+        Ok(self.shared.pipeline.unet.forward(
+            x,
+            self.shared.height,
+            self.shared.width,
+            &self.shared.inputs,
+            self.done,
+        ))
     }
 
     fn update(&mut self, call: &ModelCall, output: &Tensor<3>) -> Result<()> {
@@ -138,7 +178,7 @@ impl Run {
                 };
                 let tensor = tensor.ok_or_else(|| inconsistent("reads a slot that nothing filled"))?;
                 if *slot == Slot::ModelOutput {
-                    guidance_scale = self.guidance_scale;
+                    guidance_scale = self.shared.guidance_scale;
                     terms.insert(0, (tensor, *coefficient));
                 } else {
                     terms.push((tensor, *coefficient));
@@ -157,11 +197,9 @@ impl Run {
     }
 
     fn draw_noise(&mut self) -> Tensor<3> {
-        let channels = self.pipeline.description.vae.latent_channels();
-        let pixels = self.height * self.width;
-        let given = self.noise.remove(&self.done);
-        let noise = given.unwrap_or_else(|| self.generator.randn(channels * pixels));
-        upload(&self.pipeline, &noise, channels, pixels)
+        let count = self.shared.channels * self.shared.height * self.shared.width;
+        let given = self.noise.remove(&self.done).map(|numbers| numbers.values);
+        self.shared.upload(&given.unwrap_or_else(|| self.generator.randn(count)))
     }
 
     /// The latents now, `[1, c, h, w]` in row-major order.
@@ -169,17 +207,16 @@ impl Run {
     /// # Errors
     /// Those of [`crate::hardware::Hardware::read`].
     pub async fn latents(&self) -> Result<Vec<f32>> {
-        let values = self.pipeline.hardware.read(self.sample.clone()).await?;
-        let channels = self.pipeline.description.vae.latent_channels();
-        Ok(planes(&values, channels))
+        let values = self.shared.pipeline.hardware.read(self.sample.clone()).await?;
+        Ok(planes(&values, self.shared.channels))
     }
 
     /// The latents as colours, `[1, height*width, 3]` in 0..1: a preview of one pixel a latent.
     #[must_use]
     pub fn preview(&self) -> Tensor<3> {
         // Samplers over sigmas hold noise of variance sigma²; the next call's input has unit variance.
-        let scale = self.sampler.calls.get(self.done).map_or(1.0, |call| call.input_scale);
-        to_rgb(self.sample.clone() * scale, &self.pipeline.preview_map)
+        let scale = self.shared.sampler.calls.get(self.done).map_or(1.0, |call| call.input_scale);
+        to_rgb(self.sample.clone() * scale, &self.shared.pipeline.preview_map)
     }
 
     /// Decodes the latents to a picture, `[1, pixels, 3]` in 0..1.
@@ -187,24 +224,46 @@ impl Run {
     /// # Errors
     /// Those of [`crate::hardware::Hardware::settle`].
     pub async fn decode(&self) -> Result<Tensor<3>> {
-        let binding_bytes = self.pipeline.hardware.binding_bytes();
-        let decoded = self.pipeline.vae.forward(self.sample.clone(), self.height, self.width, binding_bytes);
-        let picture = to_rgb(decoded, &self.pipeline.picture_map);
-        self.pipeline.hardware.settle(&picture).await?;
+        let decoded =
+            self.shared.pipeline.vae.forward(self.sample.clone(), self.shared.height, self.shared.width);
+        let picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
+        self.shared.pipeline.hardware.settle(&picture).await?;
         Ok(picture)
     }
 }
 
-/// Planes `[c, pixels]` to a tensor `[1, pixels, c]`.
-fn upload(pipeline: &Pipeline, planes: &[f32], channels: usize, pixels: usize) -> Tensor<3> {
-    let mut values = vec![0.0; planes.len()];
-    for (c, plane) in planes.chunks_exact(pixels).enumerate() {
-        for (pixel, value) in plane.iter().enumerate() {
-            values[pixel * channels + c] = *value;
+impl Shared {
+    /// Planes `[c, pixels]` to a tensor `[1, pixels, c]`.
+    fn upload(&self, planes: &[f32]) -> Tensor<3> {
+        let (channels, pixels) = (self.channels, self.height * self.width);
+        let mut values = vec![0.0; planes.len()];
+        for (c, plane) in planes.chunks_exact(pixels).enumerate() {
+            for (pixel, value) in plane.iter().enumerate() {
+                values[pixel * channels + c] = *value;
+            }
         }
+        let data = TensorData::new(values, [1, pixels, channels]);
+        Tensor::from_data(data, self.pipeline.hardware.device())
     }
-    let data = TensorData::new(values, [1, pixels, channels]);
-    Tensor::from_data(data, pipeline.hardware.device())
+}
+
+/// Refuses a size whose largest activation in the UNet, where the way up meets the first kept results, is more than
+/// the device of `embeds` takes.
+fn check_memory(pipeline: &Pipeline, embeds: &Tensor<3>, pixels: usize) -> Result<()> {
+    let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
+    let needed = 2 * pixels as u64 * (channels * size_of::<f32>()) as u64;
+    let most = most_bytes(embeds);
+    if needed > most {
+        let mebibytes = |bytes: u64| bytes >> 20;
+        let reason = format!(
+            "this size needs a tensor of {} MiB, {} takes {}",
+            mebibytes(needed),
+            pipeline.hardware.name(),
+            mebibytes(most)
+        );
+        return Err(Error::OutOfMemory { reason });
+    }
+    Ok(())
 }
 
 /// `[pixels, c]` to planes `[c, pixels]`.

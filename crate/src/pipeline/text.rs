@@ -22,6 +22,8 @@ pub struct PromptEmbeds {
     pub prompt: Encoded,
     /// The negative prompt, where guidance needs it; as long as the prompt.
     pub negative: Option<Encoded>,
+    /// What of the prompts was left out, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 impl PromptEmbeds {
@@ -42,23 +44,27 @@ impl Pipeline {
     /// # Errors
     /// [`crate::error::Error::Prompt`], and those of reading the token embedding.
     pub async fn encode(&self, prompt: &str, negative_prompt: Option<&str>) -> Result<PromptEmbeds> {
-        let mut prompt = self.chunks(prompt)?;
+        let mut warnings = Vec::new();
+        let mut prompt = self.chunks(prompt, &mut warnings)?;
         let Some(negative_prompt) = negative_prompt else {
-            return Ok(PromptEmbeds { prompt: self.encode_chunks(&prompt).await?, negative: None });
+            return Ok(PromptEmbeds { prompt: self.encode_chunks(&prompt).await?, negative: None, warnings });
         };
-        let mut negative = self.chunks(negative_prompt)?;
-        let empty = self.chunks("")?;
+        let mut negative = self.chunks(negative_prompt, &mut warnings)?;
+        let empty = self.chunks("", &mut warnings)?;
         let longest = prompt.len().max(negative.len());
         prompt.extend(empty.iter().cycle().take(longest - prompt.len()).cloned());
         negative.extend(empty.iter().cycle().take(longest - negative.len()).cloned());
         Ok(PromptEmbeds {
             prompt: self.encode_chunks(&prompt).await?,
             negative: Some(self.encode_chunks(&negative).await?),
+            warnings,
         })
     }
 
-    fn chunks(&self, text: &str) -> Result<Vec<Chunk>> {
-        prompt::chunks(&prompt::parse(text)?.segments, &self.tokenizer)
+    fn chunks(&self, text: &str, warnings: &mut Vec<String>) -> Result<Vec<Chunk>> {
+        let parsed = prompt::parse(text)?;
+        warnings.extend(parsed.warnings);
+        prompt::chunks(&parsed.segments, &self.tokenizer)
     }
 
     async fn encode_chunks(&self, chunks: &[Chunk]) -> Result<Encoded> {

@@ -68,6 +68,12 @@ impl SchedulerConfig {
     pub fn kind(&self) -> Option<SamplerKind> {
         own_kind(self.class_name.as_deref(), self.use_karras_sigmas == Some(true))
     }
+
+    /// Whether Easel's samplers work with the config though none of them is the class's own.
+    #[must_use]
+    pub fn is_compatible(&self) -> bool {
+        self.class_name.as_deref().is_some_and(|class| COMPATIBLE_CLASSES.contains(&class))
+    }
 }
 
 impl Settings {

@@ -208,6 +208,11 @@ fn put_pixels(context: &OffscreenCanvasRenderingContext2d, rgba: &[u8], size: Si
 /// `[size, 3]` in 0..1 to 8-bit RGBA of `canvas`, interpolated as `present.wgsl` does it.
 pub(super) fn enlarge(rgb: &[f32], size: Size, canvas: Size) -> Vec<u8> {
     let mut rgba = Vec::with_capacity(canvas.width * canvas.height * 4);
+    let eight_bit = |value: f32| (value * 255.0).round() as u8;
+    if size == canvas {
+        rgb.chunks_exact(3).for_each(|pixel| rgba.extend(pixel.iter().map(|c| eight_bit(*c)).chain([255])));
+        return rgba;
+    }
     let place = |at: usize, from: usize, to: usize| {
         let at = (at as f32 + 0.5) * from as f32 / to as f32 - 0.5;
         let low = at.max(0.0) as usize;
@@ -221,7 +226,7 @@ pub(super) fn enlarge(rgb: &[f32], size: Size, canvas: Size) -> Vec<u8> {
                 let value = |row: usize, column: usize| rgb[(row * size.width + column) * 3 + c];
                 let upper = value(top, left) + (value(top, right) - value(top, left)) * across;
                 let lower = value(bottom, left) + (value(bottom, right) - value(bottom, left)) * across;
-                rgba.push(((upper + (lower - upper) * down) * 255.0).round() as u8);
+                rgba.push(eight_bit(upper + (lower - upper) * down));
             }
             rgba.push(255);
         }

@@ -114,11 +114,12 @@ struct RequestFields {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device: "gpu", "cpu" or "auto".
+    /// Opens the device, "gpu" or "cpu". The page decides which: wgpu does not say in a browser that an adapter is
+    /// software.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
-    pub async fn create(device: &str) -> Result<Engine, JsValue> {
+    pub async fn create(device: &str) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
         let faults = Faults::default();

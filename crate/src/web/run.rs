@@ -68,6 +68,13 @@ impl Run {
         self.run.total()
     }
 
+    /// What of the prompts was left out, one sentence each.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.run.warnings().to_vec()
+    }
+
     /// Computes one step and draws it; `undefined` when none is left.
     ///
     /// # Errors
