@@ -24,7 +24,7 @@ export default defineConfig({
   workers: 1,
   timeout: 60_000,
   expect: { timeout: 20_000 },
-  forbidOnly: Boolean(process.env.CI),
+  forbidOnly: true,
   reporter: "list",
   use: {
     browserName: "chromium",

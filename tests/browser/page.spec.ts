@@ -52,8 +52,10 @@ test("a broken prompt is explained and nothing typed is lost", async ({ easel })
 for (const { prompt, code } of [
   { prompt: "lose the device", code: "device_lost" },
   { prompt: "trap", code: "internal" },
+  { prompt: "reject elsewhere", code: "internal" },
+  { prompt: "throw elsewhere", code: "internal" },
 ]) {
-  test(`after ${code} the engine is loaded again`, async ({ easel }) => {
+  test(`after ${code} ("${prompt}") the engine is loaded again`, async ({ easel }) => {
     await open(easel);
     await easel.type(prompt);
     await easel.button.click();
@@ -81,19 +83,103 @@ test("what was typed is there after a reload", async ({ easel }) => {
   await expect(easel.page.getByLabel("Seed", { exact: true })).toHaveValue("77");
 });
 
+test("settings are kept for each model, prompts and seed for all", async ({ easel }) => {
+  const steps = easel.page.getByLabel("Steps");
+  await open(easel);
+  await easel.type("a penguin");
+  await easel.set({ Steps: "12", Seed: "77" });
+  await open(easel, "?device=cpu&model=models/starter/%3Fother");
+  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a penguin");
+  await expect(easel.page.getByLabel("Seed", { exact: true })).toHaveValue("77");
+  await expect(steps).toHaveValue("8");
+  await open(easel);
+  await expect(steps).toHaveValue("12");
+});
+
 test("an unlocked seed changes with each picture", async ({ easel }) => {
   await open(easel);
   const seeds = new Set<string>();
   for (let picture = 0; picture < 3; picture += 1) {
     await easel.draw();
-    seeds.add(await easel.page.locator("#seed").inputValue());
+    const seed = await easel.page.locator("#seed").inputValue();
+    await expect(easel.page.locator("#progress-text")).toHaveText(`64×64 · seed ${seed}`);
+    seeds.add(seed);
   }
   expect(seeds.size).toBe(3);
+});
+
+test("a seed that was typed or diced is used for one picture, also after a reload", async ({ easel }) => {
+  const field = easel.page.getByLabel("Seed", { exact: true });
+  const result = easel.page.locator("#progress-text");
+  await open(easel);
+  await easel.set({ Seed: "77" });
+  await easel.page.reload();
+  await easel.ready();
+  await easel.draw();
+  await expect(result).toHaveText("64×64 · seed 77");
+  await easel.page.reload();
+  await easel.ready();
+  await easel.draw();
+  await expect(result).toHaveText(/^64×64 · seed \d+$/);
+  await expect(field).not.toHaveValue("77");
+  await easel.page.getByRole("button", { name: "Random seed" }).click();
+  const diced = await field.inputValue();
+  await easel.draw();
+  await expect(result).toHaveText(`64×64 · seed ${diced}`);
+  await easel.draw();
+  await expect(field).not.toHaveValue(diced);
+});
+
+test("a seed that is typed during a run is for the next picture", async ({ easel }) => {
+  await open(easel);
+  await easel.set({ Steps: "20", Seed: "1" });
+  await easel.button.click();
+  await expect(easel.button).toHaveText("Stop");
+  await easel.set({ Seed: "2" });
+  await expect(easel.page.locator("#progress-text")).toHaveText("64×64 · seed 1");
+  await easel.draw();
+  await expect(easel.page.locator("#progress-text")).toHaveText("64×64 · seed 2");
+});
+
+test("a sampler that calls the model more often is stopped after so many of its calls", async ({ easel }) => {
+  await open(easel);
+  await easel.set({ Steps: "100" });
+  await easel.page.getByLabel("Sampler").selectOption("PNDM");
+  await easel.button.click();
+  await expect(easel.page.locator("#progress-text")).toContainText("2/101");
+  await easel.button.click();
+  await expect(easel.page.locator("#progress-text")).toHaveText(/^after \d+ of 101 steps$/);
+});
+
+test("says what of a prompt was left out, until the next picture", async ({ easel }) => {
+  const warnings = easel.page.locator("#warnings");
+  await open(easel);
+  await easel.type("a star <lora:gold:1>");
+  await easel.draw();
+  await expect(warnings).toHaveText("The tag `<lora:gold:1>` is ignored.");
+  await easel.type("a star");
+  await easel.draw();
+  await expect(warnings).toBeHidden();
+});
+
+test("asks once that the model be kept, after it was loaded", async ({ easel }) => {
+  await easel.page.addInitScript(() => {
+    StorageManager.prototype.persist = async () => {
+      document.body.dataset.asked = `${document.body.dataset.asked ?? ""}${document.body.dataset.state} `;
+      throw new Error("no");
+    };
+  });
+  await open(easel);
+  await easel.page.getByText("Advanced").click();
+  await easel.page.getByLabel("Device").selectOption("auto");
+  await easel.ready();
+  await expect(easel.page.locator("body")).toHaveAttribute("data-asked", "ready ");
 });
 
 for (const { label, value } of [
   { label: "Steps", value: "0" },
   { label: "Width", value: "65" },
+  { label: "Height", value: "2064" },
   { label: "Seed", value: "-1" },
   { label: "Guidance", value: "" },
 ]) {
@@ -102,7 +188,6 @@ for (const { label, value } of [
   }) => {
     await open(easel);
     await easel.set({ [label]: value });
-    await easel.page.getByLabel("Lock").check();
     await easel.page.getByText("Advanced").click();
     await easel.button.click();
     await expect(easel.page.getByLabel(label, { exact: true })).toBeFocused();
@@ -124,6 +209,10 @@ test("a model on a host that the build does not allow is refused", async ({ ease
   await easel.page.goto(site("scripted", "?model=https://example.org/model"));
   await expect(easel.alert).toContainText("https://example.org/model/".slice(0, -1));
   await expect(easel.alert).toContainText("model_host");
+  await expect(easel.page.locator("body")).toHaveAttribute("data-state", "failed");
+  await expect(easel.page.getByRole("progressbar")).toBeHidden();
+  await expect(easel.button).toHaveText("Generate");
+  await expect(easel.button).toBeDisabled();
 });
 
 test("an example fills the prompt", async ({ easel }) => {

@@ -1,10 +1,6 @@
 // Stands in for the wasm engine in tests of the page: it draws colours at once, and fails as its prompt tells it.
-import type { Device, GenerateParams, ModelInfo } from "../../www/src/shared/protocol.ts";
-
-interface Source {
-  size(path: string): Promise<number | undefined>;
-  read(path: string, start: number, end: number): Promise<Uint8Array>;
-}
+import type { ModelInfo, Request, Source } from "easel-wasm";
+import type { Device } from "../../www/src/shared/protocol.ts";
 
 const FILES = ["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"];
 const STEP_MS = 40;
@@ -13,26 +9,42 @@ function fail(code: string, message: string): never {
   throw Object.assign(new Error(message), { name: "EaselError", code });
 }
 
+const FAULTS: Record<string, () => Promise<void> | void> = {
+  "lose the device": () => fail("device_lost", "the GPU went away"),
+  trap: () => {
+    throw new WebAssembly.RuntimeError("unreachable");
+  },
+  "reject elsewhere": () => {
+    void Promise.reject(new Error("nobody waits for this"));
+    return new Promise(() => {});
+  },
+  "throw elsewhere": () => {
+    setTimeout(() => fail("gpu", "nobody catches this"));
+    return new Promise(() => {});
+  },
+};
+
 class Run {
   readonly total: number;
-  readonly #params: GenerateParams;
+  readonly warnings: string[];
+  readonly #params: Request;
   readonly #canvas: OffscreenCanvas;
   #index = 0;
 
-  constructor(params: GenerateParams, canvas: OffscreenCanvas) {
+  constructor(params: Request, canvas: OffscreenCanvas) {
     this.#params = params;
     this.#canvas = canvas;
-    this.total = params.steps;
+    // PNDM calls the model once more than it is asked to.
+    this.total = params.steps + (params.sampler === "pndm" ? 1 : 0);
+    const tags = params.prompt.match(/<lora:[^>]*>/g) ?? [];
+    this.warnings = tags.map((tag) => `the tag \`${tag}\` is ignored`);
     canvas.width = params.width;
     canvas.height = params.height;
   }
 
   async step() {
     if (this.#index === this.total) return undefined;
-    if (this.#params.prompt === "lose the device" && this.#index === 2)
-      fail("device_lost", "the GPU went away");
-    if (this.#params.prompt === "trap" && this.#index === 2)
-      throw new WebAssembly.RuntimeError("unreachable");
+    if (this.#index === 2) await FAULTS[this.#params.prompt]?.();
     await new Promise((resolve) => setTimeout(resolve, STEP_MS));
     this.#index += 1;
     this.#paint(`hsl(${(360 * this.#index) / this.total} 80% 50%)`);
@@ -84,6 +96,7 @@ export class Engine {
     const samplers = [
       { name: "ddim", label: "DDIM" },
       { name: "euler", label: "Euler" },
+      { name: "pndm", label: "PNDM" },
     ];
     const shape = { width: 64, height: 64, factor: 16, token_limit: 22 };
     return {
@@ -105,7 +118,7 @@ export class Engine {
     this.#canvas = canvas;
   }
 
-  async start(params: GenerateParams): Promise<Run> {
+  async start(params: Request): Promise<Run> {
     this.tokens(params.prompt);
     return new Run(params, this.#canvas);
   }

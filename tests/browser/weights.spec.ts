@@ -1,6 +1,6 @@
 // Fetching, keeping and checking a model's files, with the scripted engine.
 import type { Page, Route } from "@playwright/test";
-import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { EaselPage, expect, site, test } from "./easel_page.ts";
 
 const UNET = "unet/diffusion_pytorch_model.safetensors";
 const PAGE = "?device=cpu";
@@ -51,6 +51,7 @@ for (const { name, change } of DAMAGES) {
 
 for (const { status, body, contentType, code } of [
   { status: 200, body: "<!doctype html><p>Not here", contentType: "text/html", code: "not_a_model_file" },
+  { status: 403, body: "", contentType: "text/plain", code: "forbidden" },
   { status: 500, body: "", contentType: "text/plain", code: "http" },
 ]) {
   test(`${status} with ${contentType} in place of a file is a ${code}`, async ({ easel }) => {
@@ -60,6 +61,31 @@ for (const { status, body, contentType, code } of [
     await expect(easel.alert).toContainText(code);
   });
 }
+
+for (const absent of [
+  { status: 404 },
+  { status: 403 },
+  { status: 200, body: "<!doctype html><p>Not here", contentType: "text/html" },
+]) {
+  test(`${absent.status} ${absent.contentType ?? ""} for what a model without a manifest may lack is absence`, async ({
+    easel,
+  }) => {
+    for (const path of ["manifest.json", `${UNET}.index.json`]) {
+      await easel.page.route(`**/${path}`, (route) => route.fulfill(absent));
+    }
+    await open(easel);
+    await easel.ready();
+  });
+}
+
+test("two tabs on a first visit fetch each file once", async ({ easel, context }) => {
+  const fetched: string[] = [];
+  context.on("request", (request) => fetched.push(new URL(request.url()).pathname));
+  const pages = [easel, new EaselPage(await context.newPage())];
+  await Promise.all(pages.map(open));
+  await Promise.all(pages.map((tab) => tab.ready()));
+  expect(fetched.filter((path) => path.endsWith(UNET))).toHaveLength(1);
+});
 
 test("a connection that breaks is a network error with the file's name", async ({ easel }) => {
   await easel.page.route(`**/${UNET}`, (route) => route.abort("connectionreset"));

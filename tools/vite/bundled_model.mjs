@@ -1,15 +1,23 @@
-// Serves the bundled model beside the page, with a manifest of its files.
+// Serves the models of `models/` beside the page, and puts one of them, with a manifest of its files, into the build.
 import { createHash } from "node:crypto";
-import { createReadStream, readdirSync, readFileSync } from "node:fs";
-import { join, posix, sep } from "node:path";
+import { createReadStream, readdirSync, readFileSync, statSync } from "node:fs";
+import { extname, join, posix, sep } from "node:path";
+import { pipeline } from "node:stream";
 import { root } from "../lib/run.mjs";
 
-const MODEL_FILE = /\.(json|txt|safetensors)$/;
+const MODELS = join(root, "models");
+const TYPES = {
+  ".json": "application/json",
+  ".safetensors": "application/octet-stream",
+  ".txt": "text/plain; charset=utf-8",
+};
+
+const isModelFile = (path) => extname(path) in TYPES;
 
 /** Paths of a model's files below its folder, with `/` between parts. */
 function modelFiles(folder) {
   const inside = readdirSync(folder, { recursive: true }).map((path) => path.split(sep).join(posix.sep));
-  return inside.filter((path) => MODEL_FILE.test(path) && path !== "manifest.json").sort();
+  return inside.filter((path) => isModelFile(path) && path !== "manifest.json").sort();
 }
 
 function entry(folder, path) {
@@ -22,20 +30,47 @@ export function manifest(folder) {
   return { version: 1, files: modelFiles(folder).map((path) => entry(folder, path)) };
 }
 
-/** Vite plugin: `models/starter/` and the like in the development server and in the build. */
+/** `{path, size}` of the model file that an address below `/models` names; `undefined` when it names none. */
+function modelFile(address) {
+  try {
+    const path = join(MODELS, decodeURIComponent(address.split("?", 1)[0]));
+    // What is decoded may hold `..`, which `join` has followed.
+    if (!path.startsWith(MODELS + sep) || !isModelFile(path)) return undefined;
+    const found = statSync(path, { throwIfNoEntry: false });
+    return found?.isFile() ? { path, size: found.size } : undefined;
+  } catch {
+    // A broken escape or a zero byte names no file.
+    return undefined;
+  }
+}
+
+function serveModel({ url }, response) {
+  const file = modelFile(url);
+  if (!file) {
+    response.writeHead(404).end();
+    return;
+  }
+  response.writeHead(200, { "Content-Type": TYPES[extname(file.path)], "Content-Length": file.size });
+  pipeline(createReadStream(file.path), response, () => {});
+}
+
+/** Vite plugin; `place` is the bundled model, such as `models/starter`. The servers offer every folder of `models/`. */
 export function bundledModel(place) {
   const folder = join(root, place);
   return {
     name: "easel:bundled-model",
-    configureServer(server) {
-      const files = new Set(modelFiles(folder));
-      server.middlewares.use(`/${place}`, (request, response, next) => {
-        const path = new URL(request.url, "http://localhost").pathname.slice(1);
-        if (path === "manifest.json") response.end(JSON.stringify(manifest(folder)));
-        else if (files.has(path)) createReadStream(join(folder, path)).pipe(response);
-        else next();
+    configureServer({ middlewares }) {
+      middlewares.use(`/${place}/manifest.json`, (_, response) => {
+        response.setHeader("Content-Type", TYPES[".json"]);
+        response.end(JSON.stringify(manifest(folder)));
       });
+      middlewares.use("/models", serveModel);
     },
+    // After the built site, whose own copy of the bundled model is the one to serve.
+    configurePreviewServer:
+      ({ middlewares }) =>
+      () =>
+        middlewares.use("/models", serveModel),
     generateBundle() {
       const emit = (path, source) => this.emitFile({ type: "asset", fileName: `${place}/${path}`, source });
       for (const path of modelFiles(folder)) emit(path, readFileSync(join(folder, path)));

@@ -3,7 +3,7 @@ import { Pace } from "../shared/pace.ts";
 import type { DeviceChoice, GenerateEvent, GenerateParams, ModelInfo, Outcome } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
-import { adoptModel, prompt, readForm, rollSeedUnlessLocked } from "./form.ts";
+import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
   hideError,
@@ -14,6 +14,7 @@ import {
   showProgress,
   showStatus,
   showStep,
+  showWarnings,
 } from "./status.ts";
 import { TokenCounter } from "./token_counter.ts";
 
@@ -38,6 +39,7 @@ export class App {
   #client: EngineClient | undefined;
   #state: State = "loading";
   #stop: AbortController | undefined;
+  #askedToKeep = false;
   readonly #tune: (info: ModelInfo) => ModelInfo;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
 
@@ -68,9 +70,17 @@ export class App {
       hideProgress();
       this.#enter("ready");
       this.#counter.attach(client);
+      this.#askToKeep();
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The model could not be loaded");
     }
+  }
+
+  /** Asks that the model stay when the browser needs room; where it may go, it is fetched again. */
+  #askToKeep(): void {
+    if (this.#askedToKeep) return;
+    this.#askedToKeep = true;
+    navigator.storage.persist().catch(() => {});
   }
 
   /** What the primary button does in the present state. */
@@ -93,11 +103,11 @@ export class App {
   }
 
   async #generate(): Promise<void> {
-    rollSeedUnlessLocked();
     const params = readForm();
     const client = this.#client;
     if (!params || !client) return;
     hideError();
+    showWarnings([]);
     beginPicture(params.prompt, params.width, params.height);
     this.#stop = new AbortController();
     this.#enter("running");
@@ -115,12 +125,13 @@ export class App {
   #end(outcome: Outcome, params: GenerateParams): void {
     endPicture();
     if (outcome.type === "finished") {
+      noteUsedSeed(params.seed);
       offerDownload(outcome.png, params.prompt, params.seed);
       showStatus("Done");
       hideProgress(`${outcome.width}×${outcome.height} · seed ${params.seed}`);
     } else {
       showStatus("Stopped");
-      hideProgress(`after ${outcome.index} of ${params.steps} steps`);
+      hideProgress(`after ${outcome.index} of ${outcome.total} steps`);
     }
     this.#enter("ready");
   }
@@ -150,6 +161,7 @@ function follow(): (event: GenerateEvent) => void {
     if (event.type === "started") {
       pace = new Pace(event.total, performance.now());
       showStatus("Drawing");
+      showWarnings(event.warnings);
       showStep(0, event.total, undefined);
     } else if (event.type === "step") {
       pace.step(performance.now());

@@ -2,6 +2,8 @@ import type { GenerateParams, ModelInfo } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
 const STORED = "easel.form";
+/** Fields whose contents are kept for each model; the others are the same for all. */
+const OF_MODEL: readonly string[] = ["steps", "guidance_scale", "sampler", "width", "height"];
 const MAX_SEED = 2 ** 32;
 
 const fields = {
@@ -21,19 +23,20 @@ const advanced = element("advanced", HTMLDetailsElement);
 /** Fields that the user has set; the others follow the model. */
 let typed: Partial<Record<Field, string>> = {};
 let defaults: Partial<Record<Field, string>> = {};
+/** Whether a picture was made with the seed that the form shows. */
+let seedUsed = false;
+let storedOfModel = STORED;
 
 const form = element("form", HTMLFormElement);
 export const prompt = fields.prompt;
 
-/** Restores what was typed before, and keeps what is typed from now on. */
-export function setUpForm(): void {
+/** Restores what was typed before, for this model, and keeps what is typed from now on. */
+export function setUpForm(model: URL): void {
+  storedOfModel = `${STORED} ${model}`;
   restore();
-  rollSeedUnlessLocked();
+  if (!typed.seed) setField("seed", randomSeed());
   for (const [name, field] of Object.entries(fields)) {
-    field.addEventListener("input", () => {
-      typed[name as Field] = field.value;
-      persist();
-    });
+    field.addEventListener("input", () => setField(name as Field, field.value));
   }
   lock.addEventListener("change", persist);
   advanced.addEventListener("toggle", persist);
@@ -44,10 +47,7 @@ export function setUpForm(): void {
     setField("height", height);
   });
   element("reset", HTMLButtonElement).addEventListener("click", () => {
-    const { prompt, negative_prompt, seed } = typed;
-    typed = Object.fromEntries(
-      Object.entries({ prompt, negative_prompt, seed }).filter(([, value]) => value),
-    );
+    typed = typedOf(false);
     fill();
     persist();
   });
@@ -67,16 +67,22 @@ export function adoptModel(info: ModelInfo): void {
 
 /** Writes to a field as if the user had. */
 export function setField(name: Field, value: string): void {
-  fields[name].value = value;
+  // Writing a text that is there already would move the cursor.
+  if (fields[name].value !== value) fields[name].value = value;
   typed[name] = value;
+  if (name === "seed") seedUsed = false;
   persist();
 }
 
-/** What to draw; `undefined` when a field is not valid, which the browser then shows. */
+/**
+ * What to draw; `undefined` when a field is not valid, which the browser then shows. A seed that has had its picture and
+ * is not locked makes way for a new one.
+ */
 export function readForm(): GenerateParams | undefined {
   // A field inside closed details cannot show its message.
   if (!form.checkValidity()) advanced.open ||= advanced.querySelector(":invalid") !== null;
   if (!form.reportValidity()) return undefined;
+  if (seedUsed && !lock.checked) setField("seed", randomSeed());
   const { prompt, negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
   return {
     prompt: prompt.value,
@@ -90,9 +96,10 @@ export function readForm(): GenerateParams | undefined {
   };
 }
 
-/** A new seed for a new picture, unless the user holds on to this one. */
-export function rollSeedUnlessLocked(): void {
-  if (!lock.checked) setField("seed", randomSeed());
+/** Notes that a picture was made with this seed; another one may stand in the form by now. */
+export function noteUsedSeed(seed: number): void {
+  seedUsed = fields.seed.valueAsNumber === seed;
+  persist();
 }
 
 function randomSeed(): string {
@@ -109,26 +116,40 @@ function fill(): void {
   if (fields.sampler.selectedIndex < 0 && defaults.sampler) fields.sampler.value = defaults.sampler;
 }
 
+function typedOf(model: boolean): typeof typed {
+  return Object.fromEntries(Object.entries(typed).filter(([name]) => OF_MODEL.includes(name) === model));
+}
+
 function persist(): void {
-  const state = { typed, lock: lock.checked, advanced: advanced.open };
+  const state = { typed: typedOf(false), seedUsed, lock: lock.checked, advanced: advanced.open };
   try {
     localStorage.setItem(STORED, JSON.stringify(state));
+    localStorage.setItem(storedOfModel, JSON.stringify({ typed: typedOf(true) }));
   } catch {
     // Without storage the form still works; it is only forgotten.
   }
 }
 
 function restore(): void {
-  try {
-    const state = JSON.parse(localStorage.getItem(STORED) ?? "{}");
-    const entries = Object.entries(state.typed ?? {}).filter(
-      ([name, value]) => name in fields && typeof value === "string",
-    );
-    typed = Object.fromEntries(entries);
-    lock.checked = state.lock === true;
-    advanced.open = state.advanced === true;
-  } catch {
-    typed = {};
-  }
+  const shared = stored(STORED);
+  typed = { ...texts(shared.typed), ...texts(stored(storedOfModel).typed) };
+  seedUsed = shared.seedUsed === true;
+  lock.checked = shared.lock === true;
+  advanced.open = shared.advanced === true;
   fill();
+}
+
+function stored(key: string): Record<string, unknown> {
+  try {
+    return { ...JSON.parse(localStorage.getItem(key) ?? "{}") };
+  } catch {
+    return {};
+  }
+}
+
+function texts(values: unknown): typeof typed {
+  const entries = Object.entries(values ?? {});
+  return Object.fromEntries(
+    entries.filter(([name, value]) => Object.hasOwn(fields, name) && typeof value === "string"),
+  );
 }

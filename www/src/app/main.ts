@@ -5,7 +5,7 @@ import { element } from "./elements.ts";
 import { prompt, setUpForm } from "./form.ts";
 import { deviceChoice, readLocation, type Wish } from "./location.ts";
 import { showExamples, withStarterDefaults } from "./starter.ts";
-import { showError, showStatus } from "./status.ts";
+import { hideProgress, showError, showStatus } from "./status.ts";
 
 function start({ model, bundled, device }: Wish): void {
   const select = element("device", HTMLSelectElement);
@@ -29,12 +29,21 @@ function start({ model, bundled, device }: Wish): void {
   void app.load();
 }
 
-setUpForm();
-try {
-  start(readLocation(new URL(location.href)));
-} catch (error) {
+/** There is no model to load: the button stays disabled. */
+function refuse(error: unknown): void {
   showError(asEaselError(error));
   showStatus("The model could not be loaded");
+  hideProgress();
+  element("go", HTMLButtonElement).textContent = "Generate";
+  document.body.dataset.state = "failed";
+}
+
+try {
+  const wish = readLocation(new URL(location.href));
+  setUpForm(wish.model);
+  start(wish);
+} catch (error) {
+  refuse(error);
 }
 if (import.meta.env.PROD && "serviceWorker" in navigator) {
   // Without it the page works, only not offline.

@@ -6,6 +6,7 @@ import { element } from "./elements.ts";
 const status = element("status", HTMLElement);
 const progress = element("progress", HTMLProgressElement);
 const progressText = element("progress-text", HTMLElement);
+const warnings = element("warnings", HTMLElement);
 const deviceNote = element("device-note", HTMLElement);
 const alert = element("alert", HTMLElement);
 const alertText = element("alert-text", HTMLElement);
@@ -47,6 +48,11 @@ export function showLoadEvent(event: LoadEvent): void {
 export function showStep(index: number, total: number, secondsLeft: number | undefined): void {
   const left = secondsLeft === undefined ? "" : ` · ${duration(secondsLeft)} left`;
   showProgress(`${index}/${total}${left}`, index / total);
+}
+
+/** Says what of the prompts was left out. */
+export function showWarnings(sentences: string[]): void {
+  warnings.textContent = sentences.map(sentence).join(" ");
 }
 
 export function showDevice({ device, adapter, reason }: Loaded): void {

@@ -2,6 +2,7 @@
 export type PageErrorCode =
   | "network"
   | "http"
+  | "forbidden"
   | "not_a_model_file"
   | "damaged_file"
   | "bad_manifest"

@@ -1,36 +1,11 @@
 // What the page and its worker say to each other. Each request has an id; its events and its one reply carry it.
+import type { Request as GenerateParams, ModelInfo } from "easel-wasm";
 import type { WireError } from "./errors.ts";
+
+export type { GenerateParams, ModelInfo };
 
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
-
-/** What a loaded model is and asks for; the numbers are its own defaults. */
-export interface ModelInfo {
-  pipeline: string;
-  width: number;
-  height: number;
-  /** Width and height are multiples of it. */
-  factor: number;
-  sampler: string;
-  samplers: { name: string; label: string }[];
-  steps: number;
-  guidance_scale: number;
-  token_limit: number;
-}
-
-/** What to draw; names as diffusers spells them. */
-export interface GenerateParams {
-  prompt: string;
-  negative_prompt: string;
-  steps: number;
-  guidance_scale: number;
-  /** A name of `ModelInfo.samplers`; empty for the model's own. */
-  sampler: string;
-  /** Integer from 0 to 2^53 - 1. */
-  seed: number;
-  width: number;
-  height: number;
-}
 
 export interface LoadParams {
   device: DeviceChoice;
@@ -47,10 +22,10 @@ export interface Loaded {
   reason?: string;
 }
 
-/** How a picture came about: its last step, and whether it was stopped before the end. */
+/** How a picture came about; `index` is the last step of a run that was stopped. */
 export type Outcome =
   | { type: "finished"; width: number; height: number; png: Blob }
-  | { type: "stopped"; index: number };
+  | { type: "stopped"; index: number; total: number };
 
 /** Requests by kind. */
 export interface Requests {
@@ -65,7 +40,7 @@ export type LoadEvent =
   | { type: "prepare"; stage: string; loaded: number; total: number };
 
 export type GenerateEvent =
-  | { type: "started"; total: number }
+  | { type: "started"; total: number; warnings: string[] }
   | { type: "step"; index: number; total: number; timestep: number; sigma: number }
   | { type: "decoding" };
 

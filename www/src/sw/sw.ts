@@ -5,7 +5,10 @@ declare const __SHELL__: string[];
 declare const __VERSION__: string;
 
 const worker = self as unknown as ServiceWorkerGlobalScope;
-const NAME = `easel-${__VERSION__}`;
+// Caches are of an origin, which may hold several of these pages.
+const OURS = `easel ${worker.registration.scope} `;
+const NAME = OURS + __VERSION__;
+const PATIENCE_MS = 4000;
 const shell = new Set(__SHELL__.map((path) => new URL(path, worker.registration.scope).href));
 
 async function install(): Promise<void> {
@@ -15,7 +18,7 @@ async function install(): Promise<void> {
 
 async function dropOldVersions(): Promise<void> {
   const names = await caches.keys();
-  const old = names.filter((name) => name.startsWith("easel-") && name !== NAME);
+  const old = names.filter((name) => name.startsWith(OURS) && name !== NAME);
   await Promise.all(old.map((name) => caches.delete(name)));
 }
 
@@ -25,10 +28,10 @@ async function keptFirst(request: Request): Promise<Response> {
   return (await cache.match(request, { ignoreVary: true })) ?? fetch(request);
 }
 
-/** The document names the current files, so it comes from the network where there is one. */
+/** The document names the current files, so it comes from the network where there is one that answers. */
 async function networkFirst(request: Request): Promise<Response> {
   try {
-    return await fetch(request);
+    return await fetch(request, { signal: AbortSignal.timeout(PATIENCE_MS) });
   } catch (error) {
     const cache = await caches.open(NAME);
     const kept = await cache.match(worker.registration.scope, { ignoreVary: true });

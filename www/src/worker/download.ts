@@ -21,11 +21,16 @@ export function lostConnection(path: string, cause: unknown): EaselError {
   });
 }
 
+/** Answers that hosts give for a missing file, too: refusals of one that must be there, absence of one that may. */
+export const MAYBE_ABSENT = new Set(["forbidden", "not_a_model_file"]);
+
 /** The body of an answer, or `undefined` where the server has no such file. */
 export function bodyOf(response: Response, path: string): ReadableStream<Uint8Array> | undefined {
   if (response.status === 404 || response.status === 410) return undefined;
-  if (!response.ok)
-    throw new EaselError("http", `${path} could not be fetched: the server said ${response.status}`);
+  if (!response.ok) {
+    const code = response.status === 403 ? "forbidden" : "http";
+    throw new EaselError(code, `${path} could not be fetched: the server said ${response.status}`);
+  }
   const type = response.headers.get("content-type") ?? "";
   if (type.startsWith("text/html") || !response.body) {
     const message = `the server answered with a web page instead of ${path}: check the model's address`;

@@ -48,7 +48,7 @@ export class Session {
     let run: Run | undefined;
     try {
       run = await this.#loaded().start(params);
-      emit({ type: "started", total: run.total });
+      emit({ type: "started", total: run.total, warnings: run.warnings });
       return await draw(run, signal, emit);
     } finally {
       run?.free();
@@ -66,7 +66,7 @@ async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) 
   let index = 0;
   for (;;) {
     await nextFrame();
-    if (signal.aborted) return { type: "stopped", index };
+    if (signal.aborted) return { type: "stopped", index, total: run.total };
     const step = await run.step();
     if (!step) break;
     index = step.index;
@@ -74,7 +74,7 @@ async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) 
   }
   emit({ type: "decoding" });
   await nextFrame();
-  if (signal.aborted) return { type: "stopped", index };
+  if (signal.aborted) return { type: "stopped", index, total: run.total };
   const { width, height, rgba } = await run.finish();
   return { type: "finished", width, height, png: await encodePng(width, height, rgba) };
 }

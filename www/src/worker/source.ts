@@ -1,6 +1,6 @@
 import type { Source } from "easel-wasm";
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { announcedLength, bodyOf, fetchFile, keep, lostConnection } from "./download.ts";
+import { announcedLength, bodyOf, fetchFile, keep, lostConnection, MAYBE_ABSENT } from "./download.ts";
 import { MANIFEST, type Manifest, parseManifest, totalBytes } from "./manifest.ts";
 import { type Chunk, type FileRecord, Store } from "./store.ts";
 
@@ -35,7 +35,13 @@ export class ModelSource implements Source {
 
   async size(path: string): Promise<number | undefined> {
     if (this.#manifest) return this.#manifest.get(path)?.size;
-    return (await this.#file(path))?.size;
+    try {
+      return (await this.#file(path))?.size;
+    } catch (error) {
+      if (!MAYBE_ABSENT.has(asEaselError(error).code)) throw error;
+      await this.#store.putAbsent(path);
+      return undefined;
+    }
   }
 
   async read(path: string, start: number, end: number): Promise<Uint8Array> {
@@ -60,10 +66,15 @@ export class ModelSource implements Source {
   #file(path: string): Promise<FileRecord | undefined> {
     const known = this.#files.get(path);
     if (known) return known;
-    const found = this.#keptOrFetched(path);
+    const found = this.#alone(path, () => this.#keptOrFetched(path));
     this.#files.set(path, found);
     found.catch(() => this.#files.delete(path));
     return found;
+  }
+
+  /** Runs `work` while no other tab fetches or drops the file. */
+  #alone<T>(path: string, work: () => Promise<T>): Promise<T> {
+    return navigator.locks.request(`easel ${new URL(path, this.#base)}`, work);
   }
 
   async #keptOrFetched(path: string): Promise<FileRecord | undefined> {
@@ -102,17 +113,27 @@ export class ModelSource implements Source {
   }
 
   async #readChunk(path: string, file: FileRecord, index: number): Promise<Chunk> {
+    const found = await this.#intactChunk(path, file, index);
+    if (found) return found;
+    return this.#alone(path, async () => {
+      // Another tab may have been fetching the file anew.
+      const mended = await this.#intactChunk(path, file, index);
+      if (mended) return mended;
+      await this.#store.drop(path);
+      this.#files.delete(path);
+      const message = `the kept copy of ${path} was damaged and has been removed: load again to fetch it anew`;
+      throw new EaselError("damaged_file", message);
+    });
+  }
+
+  async #intactChunk(path: string, file: FileRecord, index: number): Promise<Chunk | undefined> {
     const chunk = await this.#store.chunk(path, index);
     const length = Math.min(file.chunkSize, file.size - index * file.chunkSize);
+    if (chunk?.data.byteLength !== length) return undefined;
     const key = `${index} ${path}`;
-    if (chunk && chunk.data.byteLength === length && (this.#checked.has(key) || (await intact(chunk)))) {
-      this.#checked.add(key);
-      return chunk;
-    }
-    await this.#store.drop(path);
-    this.#files.delete(path);
-    const message = `the kept copy of ${path} was damaged and has been removed: load again to fetch it anew`;
-    throw new EaselError("damaged_file", message);
+    if (!this.#checked.has(key) && !(await intact(chunk))) return undefined;
+    this.#checked.add(key);
+    return chunk;
   }
 }
 

@@ -1,5 +1,5 @@
 // Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store.
-import { toWire } from "../shared/errors.ts";
+import { EaselError, toWire } from "../shared/errors.ts";
 import type { FromWorker, Kind, Requests, ToWorker } from "../shared/protocol.ts";
 import { Session } from "./session.ts";
 
@@ -39,6 +39,18 @@ function send(message: FromWorker): void {
   postMessage(message);
 }
 
+/** An exception that no request caught leaves its request without an end: all that run are told of it. */
+function failRunning(event: Event, thrown: unknown): void {
+  if (running.size === 0) return;
+  event.preventDefault();
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  const error = toWire(new EaselError("internal", `the engine broke down (${reason}): load it again`));
+  for (const id of running.keys()) send({ type: "reply", id, ok: false, error });
+  running.clear();
+}
+
+addEventListener("error", (event) => failRunning(event, event.error ?? event.message));
+addEventListener("unhandledrejection", (event) => failRunning(event, event.reason));
 addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
   if (data.type === "abort") running.get(data.id)?.abort();
   else void answer(data);
