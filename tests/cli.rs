@@ -151,6 +151,21 @@ fn inspect_says_what_a_model_is() -> TestResult {
     Ok(())
 }
 
+/// Distilled models take few steps and no guidance, or their own kind of it.
+#[test]
+fn inspect_says_what_is_usual() -> TestResult {
+    for (model, steps, guidance_scale) in
+        [("sd1", 20, 7.5), ("sd2", 4, 1.0), ("sd2-v", 20, 7.5), ("lcm", 4, 8.5)]
+    {
+        let folder = format!("{GOLDENS}/models/{model}");
+        let report: Value =
+            serde_json::from_str(&command::run(&["inspect", "--model", &folder, "--json"]).success())?;
+        let usual = (report["steps"].as_u64(), report["guidance_scale"].as_f64());
+        assert_eq!(usual, (Some(steps), Some(guidance_scale)), "{model}");
+    }
+    Ok(())
+}
+
 #[test]
 fn help_and_version_are_no_errors() {
     assert!(command::run(&["generate", "--help"]).success().contains("--latents"));

@@ -28,7 +28,8 @@ async fn report(source: &FolderSource) -> Result<Value> {
     let description = Description::read(source).await?;
     let positions = description.text_encoder.max_position_embeddings;
     let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
-    sampler::build(description.sampler(), &description.scheduler, description.defaults().steps)?;
+    let defaults = description.defaults();
+    sampler::build(description.sampler(), &description.scheduler, defaults.steps)?;
     let mut parts = Vec::new();
     for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
         let weights = Weights::open(source, part.folder(), Prefer::Full).await?;
@@ -45,6 +46,8 @@ async fn report(source: &FolderSource) -> Result<Value> {
         "runs": true,
         "sampler": description.sampler().map(SamplerKind::as_str),
         "scheduler": description.index.class("scheduler"),
+        "steps": defaults.steps,
+        "guidance_scale": defaults.guidance_scale,
         "width": sizes.width,
         "height": sizes.height,
         "factor": sizes.factor,
@@ -58,6 +61,7 @@ fn print_text(report: &Value) {
     println!("{}: Easel runs it", text("pipeline"));
     println!("  pictures   {}x{}, multiples of {}", text("width"), text("height"), text("factor"));
     println!("  sampler    {} ({})", text("sampler"), text("scheduler"));
+    println!("  usual      {} steps, guidance {}", text("steps"), text("guidance_scale"));
     println!("  prompt     chunks of {} tokens", text("tokens"));
     for part in report["parts"].as_array().into_iter().flatten() {
         let megabytes = part["bytes"].as_f64().unwrap_or(0.0) / 1e6;

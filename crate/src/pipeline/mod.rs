@@ -123,13 +123,15 @@ impl Description {
         self.scheduler.kind().or_else(|| self.scheduler.is_compatible().then_some(SamplerKind::Ddim))
     }
 
-    /// What to use where the user says nothing: few steps for consistency models, the family's habit otherwise.
+    /// What to use where the user says nothing: few steps for distilled models, the family's habit otherwise.
     #[must_use]
     pub fn defaults(&self) -> Defaults {
         match (self.guidance_is_embedded(), self.sampler()) {
             (true, _) => Defaults { steps: 4, guidance_scale: 8.5 },
             // A consistency model without the embedding is one with a merged LoRA: real guidance, and little of it.
             (false, Some(SamplerKind::Lcm)) => Defaults { steps: 4, guidance_scale: 1.5 },
+            // Turbo models are distilled with guidance in them.
+            (false, _) if self.scheduler.is_turbo() => Defaults { steps: 4, guidance_scale: 1.0 },
             (false, _) => Defaults { steps: 20, guidance_scale: 7.5 },
         }
     }

@@ -69,6 +69,14 @@ impl SchedulerConfig {
         own_kind(self.class_name.as_deref(), self.use_karras_sigmas == Some(true))
     }
 
+    /// Whether this is how distilled "turbo" models are published: Euler from the very last timestep, predicting noise.
+    #[must_use]
+    pub fn is_turbo(&self) -> bool {
+        matches!(self.kind(), Some(SamplerKind::Euler | SamplerKind::EulerAncestral))
+            && self.timestep_spacing == Some(TimestepSpacing::Trailing)
+            && matches!(self.prediction_type, None | Some(PredictionType::Epsilon))
+    }
+
     /// Whether Easel's samplers work with the config though none of them is the class's own.
     #[must_use]
     pub fn is_compatible(&self) -> bool {
