@@ -157,7 +157,7 @@ impl Hardware {
         let mut differences = Vec::new();
         for case in self_test::cases() {
             let expected = cpu.read(case.expected()).await?;
-            let found = self.read(case.found(&self.device)).await?;
+            let found = self.read(case.found(&self.device, expected.len())).await?;
             differences.extend(case.difference(&found, &expected));
         }
         Ok(differences)

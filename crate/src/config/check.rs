@@ -21,7 +21,12 @@ impl Check<'_> {
     }
 
     /// Refuses a value other than the one that is implemented.
-    pub(super) fn only<T: PartialEq + Debug>(&self, field: &str, value: &T, implemented: &T) -> Result<()> {
+    pub(super) fn must_be<T: PartialEq + Debug>(
+        &self,
+        field: &str,
+        value: &T,
+        implemented: &T,
+    ) -> Result<()> {
         if value == implemented {
             return Ok(());
         }

@@ -188,12 +188,6 @@ impl UNet2DConditionConfig {
         self.time_embedding_dim.unwrap_or(4 * self.channels(0))
     }
 
-    /// What a side of the latents must be a multiple of.
-    #[must_use]
-    pub fn factor(&self) -> usize {
-        1 << self.stages().saturating_sub(1)
-    }
-
     /// Height and width of the latents that the model was trained on, where the file says so.
     #[must_use]
     pub fn sample_size(&self) -> Option<[usize; 2]> {
@@ -214,25 +208,25 @@ impl UNet2DConditionConfig {
         check.absent("cross_attention_norm", self.cross_attention_norm.as_ref())?;
         let reversed = self.reverse_transformer_layers_per_block.as_ref();
         check.absent("reverse_transformer_layers_per_block", reversed)?;
-        check.only("center_input_sample", &self.center_input_sample, &false)?;
-        check.only("dual_cross_attention", &self.dual_cross_attention, &false)?;
-        check.only("resnet_skip_time_act", &self.resnet_skip_time_act, &false)?;
-        check.only("class_embeddings_concat", &self.class_embeddings_concat, &false)?;
+        check.must_be("center_input_sample", &self.center_input_sample, &false)?;
+        check.must_be("dual_cross_attention", &self.dual_cross_attention, &false)?;
+        check.must_be("resnet_skip_time_act", &self.resnet_skip_time_act, &false)?;
+        check.must_be("class_embeddings_concat", &self.class_embeddings_concat, &false)?;
         let mid_only = self.mid_block_only_cross_attention.unwrap_or(false);
-        check.only("mid_block_only_cross_attention", &mid_only, &false)?;
+        check.must_be("mid_block_only_cross_attention", &mid_only, &false)?;
         let cross_only = self.only_cross_attention.values().contains(&true);
-        check.only("only_cross_attention", &cross_only, &false)?;
-        check.only("resnet_time_scale_shift", &self.resnet_time_scale_shift.as_str(), &"default")?;
-        check.only("time_embedding_type", &self.time_embedding_type.as_str(), &"positional")?;
-        check.only("attention_type", &self.attention_type.as_str(), &"default")?;
+        check.must_be("only_cross_attention", &cross_only, &false)?;
+        check.must_be("resnet_time_scale_shift", &self.resnet_time_scale_shift.as_str(), &"default")?;
+        check.must_be("time_embedding_type", &self.time_embedding_type.as_str(), &"positional")?;
+        check.must_be("attention_type", &self.attention_type.as_str(), &"default")?;
         if self.act_fn != "swish" {
-            check.only("act_fn", &self.act_fn.as_str(), &"silu")?;
+            check.must_be("act_fn", &self.act_fn.as_str(), &"silu")?;
         }
-        check.only("conv_in_kernel", &self.conv_in_kernel, &3)?;
-        check.only("conv_out_kernel", &self.conv_out_kernel, &3)?;
-        check.only("downsample_padding", &self.downsample_padding, &1)?;
-        check.only("mid_block_scale_factor", &self.mid_block_scale_factor, &1.0)?;
-        check.only("resnet_out_scale_factor", &self.resnet_out_scale_factor, &1.0)
+        check.must_be("conv_in_kernel", &self.conv_in_kernel, &3)?;
+        check.must_be("conv_out_kernel", &self.conv_out_kernel, &3)?;
+        check.must_be("downsample_padding", &self.downsample_padding, &1)?;
+        check.must_be("mid_block_scale_factor", &self.mid_block_scale_factor, &1.0)?;
+        check.must_be("resnet_out_scale_factor", &self.resnet_out_scale_factor, &1.0)
     }
 
     fn validate_numbers(&self, check: &Check) -> Result<()> {

@@ -11,7 +11,7 @@ fn load(text: &str) -> Result<UNet2DConditionConfig> {
 fn the_defaults_are_those_of_stable_diffusion_1() {
     let config = load("{}").unwrap();
     assert_eq!(config, UNet2DConditionConfig::default());
-    assert_eq!((config.stages(), config.factor(), config.time_embed_dim()), (4, 8, 1280));
+    assert_eq!((config.stages(), config.time_embed_dim()), (4, 1280));
     assert_eq!([0, 3].map(|stage| config.down_attends(stage)), [true, false]);
     assert_eq!([0, 3].map(|stage| config.up_attends(stage)), [true, false]);
     assert_eq!((config.heads(3), config.layers(1), config.sample_size()), (8, 2, None));

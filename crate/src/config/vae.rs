@@ -75,9 +75,9 @@ impl Config for AutoencoderKLConfig {
         let stages = self.block_out_channels.len();
         check.classes("down_block_types", &self.down_block_types, &[DOWN_BLOCK], stages)?;
         check.classes("up_block_types", &self.up_block_types, &[UP_BLOCK], stages)?;
-        check.only("in_channels", &self.in_channels, &3)?;
-        check.only("out_channels", &self.out_channels, &3)?;
-        check.only("act_fn", &self.act_fn.as_str(), &"silu")?;
+        check.must_be("in_channels", &self.in_channels, &3)?;
+        check.must_be("out_channels", &self.out_channels, &3)?;
+        check.must_be("act_fn", &self.act_fn.as_str(), &"silu")?;
         check.between("latent_channels", self.latent_channels, 1, MAX_LATENT_CHANNELS)?;
         check.between("layers_per_block", self.layers_per_block, 1, MAX_LAYERS)?;
         check.positive("scaling_factor", self.scaling_factor)?;
@@ -160,11 +160,11 @@ impl Config for AutoencoderTinyConfig {
                 return check.fail(field, "differs between stages, which Easel does not run");
             }
         }
-        check.only("in_channels", &self.in_channels, &3)?;
-        check.only("out_channels", &self.out_channels, &3)?;
-        check.only("act_fn", &self.act_fn.as_str(), &"relu")?;
-        check.only("upsample_fn", &self.upsample_fn.as_str(), &"nearest")?;
-        check.only("upsampling_scaling_factor", &self.upsampling_scaling_factor, &2)?;
+        check.must_be("in_channels", &self.in_channels, &3)?;
+        check.must_be("out_channels", &self.out_channels, &3)?;
+        check.must_be("act_fn", &self.act_fn.as_str(), &"relu")?;
+        check.must_be("upsample_fn", &self.upsample_fn.as_str(), &"nearest")?;
+        check.must_be("upsampling_scaling_factor", &self.upsampling_scaling_factor, &2)?;
         check.between("latent_channels", self.latent_channels, 1, MAX_LATENT_CHANNELS)?;
         check.positive("latent_magnitude", self.latent_magnitude)?;
         check.positive("scaling_factor", self.scaling_factor)

@@ -30,10 +30,9 @@ impl Case {
         (self.operation)(&Device::flex())
     }
 
-    /// The device's result, written to memory that held NaN before where the allocator reuses it.
+    /// The device's result of `elements` values, written to memory that held NaN before where the allocator reuses it.
     #[must_use]
-    pub fn found(&self, device: &Device) -> Tensor<3> {
-        let elements = self.expected().shape().num_elements();
+    pub fn found(&self, device: &Device, elements: usize) -> Tensor<3> {
         let poison: Vec<Tensor<1>> = (0..3).map(|_| Tensor::full([elements], f32::NAN, device)).collect();
         drop(poison);
         (self.operation)(device)
