@@ -8,16 +8,17 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Top-level modules of the crate with what each may use of the others. Those that are not listed (`web`, the command
 /// line) sit on top and may use anything.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("random", &["error"]),
     ("sampler", &["error"]),
     ("hardware", &["error", "kernel"]),
-    ("weights", &["error"]),
+    ("quantization", &["error"]),
+    ("weights", &["error", "quantization"]),
     ("config", &["error", "weights::source"]),
     ("tokenizer", &["error", "weights::source"]),
     ("prompt", &["error", "tokenizer"]),
-    ("kernel", &[]),
+    ("kernel", &["quantization"]),
     ("model", &["config", "error", "kernel", "weights"]),
     (
         "pipeline",

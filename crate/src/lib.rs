@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod model;
 pub mod pipeline;
 pub mod prompt;
+pub mod quantization;
 pub mod random;
 pub mod sampler;
 pub mod tokenizer;

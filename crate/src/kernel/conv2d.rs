@@ -5,10 +5,11 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::linear::{TILES, WORKGROUP, epilogue, tile, tile_groups};
+use super::linear::epilogue;
 use super::shader::{Shader, Variant, launch, shader};
+use super::strategy::{Operation, Product, Strategy, WORKGROUP};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu};
+use super::{Activation, Kernels, flex as cpu, tune};
 
 static REGISTER: Shader = shader!("conv2d_register");
 
@@ -93,14 +94,15 @@ pub fn conv2d(
     ))
 }
 
-fn variant(tile: (u32, u32), bias: bool, shift: bool, residual: bool, activation: Activation) -> Variant {
+fn variant(strategy: Strategy, bias: bool, shift: bool, residual: bool, activation: Activation) -> Variant {
+    let Strategy::Register { rows, columns } = strategy;
     Variant::new(
         &REGISTER,
         &[
             ("WG_X", WORKGROUP[0]),
             ("WG_Y", WORKGROUP[1]),
-            ("ROWS", tile.0),
-            ("COLUMNS", tile.1),
+            ("ROWS", rows),
+            ("COLUMNS", columns),
             ("BIAS", bias.into()),
             ("SHIFT", shift.into()),
             ("RESIDUAL", residual.into()),
@@ -111,7 +113,7 @@ fn variant(tile: (u32, u32), bias: bool, shift: bool, residual: bool, activation
 
 pub(super) fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
-    for tile in TILES {
+    for strategy in Strategy::ALL {
         for (bias, shift, residual, activation) in [
             (true, false, false, Activation::None),
             (true, true, false, Activation::None),
@@ -120,7 +122,7 @@ pub(super) fn variants() -> Vec<Variant> {
             (false, false, false, Activation::None),
             (false, false, false, Activation::Relu),
         ] {
-            all.push(variant(tile, bias, shift, residual, activation));
+            all.push(variant(strategy, bias, shift, residual, activation));
         }
     }
     all
@@ -140,10 +142,11 @@ pub(super) fn cube(
     let c_out = shape.out_channels;
     let o4 = c_out.div_ceil(4);
     let rows = b * out_h * out_w;
-    let tile = tile(rows, c_out);
-    let variant = variant(tile, bias.is_some(), shift.is_some(), residual.is_some(), shape.activation);
+    let k = shape.kernel * shape.kernel * c_in;
+    let product = Product { operation: Operation::Conv2d, quant: None, rows, k, n: c_out };
+    let strategy = tune::strategy(&product);
+    let variant = variant(strategy, bias.is_some(), shift.is_some(), residual.is_some(), shape.activation);
     let inputs = [Some(x), Some(weight), bias, shift, residual].into_iter().flatten().collect();
-    let groups = tile_groups(rows, c_out, tile);
     let info = [
         b,
         shape.height,
@@ -162,7 +165,7 @@ pub(super) fn cube(
         shape.shift_row,
     ]
     .map(|value| value as u32);
-    launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), groups, &info)
+    launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), strategy.groups(&product), &info)
 }
 
 /// Floats of the gathered patches that exist at one time, 4 MiB.

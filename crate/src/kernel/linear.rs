@@ -6,8 +6,9 @@ use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::shader::{Shader, Variant, launch, shader};
+use super::strategy::{Operation, Product, Strategy, WORKGROUP};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu};
+use super::{Activation, Kernels, flex as cpu, tune};
 
 static REGISTER: Shader = shader!("linear_register");
 
@@ -31,39 +32,15 @@ pub fn linear(
     ))
 }
 
-/// Rows and groups of four columns that one invocation computes: big tiles reuse what they load, small ones leave
-/// more invocations to share a small product.
-pub(super) fn tile(rows: usize, n: usize) -> (u32, u32) {
-    match rows * n {
-        65_536.. if n > 4 => (8, 2),
-        8_192.. => (4, 1),
-        _ => (1, 1),
-    }
-}
-
-/// Workgroups for tiles over `rows` and `n`; rows are folded below the 65535 workgroups of a dimension.
-pub(super) fn tile_groups(rows: usize, n: usize, tile: (u32, u32)) -> [u32; 3] {
-    let x = (n.div_ceil(4) as u32).div_ceil(tile.1 * WORKGROUP[0]);
-    let y = (rows as u32).div_ceil(tile.0 * WORKGROUP[1]);
-    [x, y.min(MOST_GROUPS), y.div_ceil(MOST_GROUPS)]
-}
-
-const MOST_GROUPS: u32 = 32_768;
-
-/// Tiles that [`tile`] can answer.
-pub(super) const TILES: [(u32, u32); 3] = [(8, 2), (4, 1), (1, 1)];
-
-/// Workgroup of the register kernels: 64 invocations, more across columns, which share loads of x.
-pub(super) const WORKGROUP: [u32; 2] = [8, 8];
-
-fn variant(tile: (u32, u32), bias: bool, residual: bool, activation: Activation) -> Variant {
+fn variant(strategy: Strategy, bias: bool, residual: bool, activation: Activation) -> Variant {
+    let Strategy::Register { rows, columns } = strategy;
     Variant::new(
         &REGISTER,
         &[
             ("WG_X", WORKGROUP[0]),
             ("WG_Y", WORKGROUP[1]),
-            ("ROWS", tile.0),
-            ("COLUMNS", tile.1),
+            ("ROWS", rows),
+            ("COLUMNS", columns),
             ("BIAS", bias.into()),
             ("RESIDUAL", residual.into()),
             ("ACTIVATION", activation.define()),
@@ -73,7 +50,7 @@ fn variant(tile: (u32, u32), bias: bool, residual: bool, activation: Activation)
 
 pub(super) fn variants() -> Vec<Variant> {
     let mut all = Vec::new();
-    for tile in TILES {
+    for strategy in Strategy::ALL {
         for (bias, residual, activation) in [
             (false, false, Activation::None),
             (true, false, Activation::None),
@@ -82,7 +59,7 @@ pub(super) fn variants() -> Vec<Variant> {
             (true, false, Activation::Gelu),
             (true, false, Activation::QuickGelu),
         ] {
-            all.push(variant(tile, bias, residual, activation));
+            all.push(variant(strategy, bias, residual, activation));
         }
     }
     all
@@ -99,13 +76,12 @@ pub(super) fn cube(
     let [b, rows, k] = x.shape().dims();
     let WeightPrimitive::F32(weight) = weight;
     let n4 = n.div_ceil(4);
-    let tile = tile(b * rows, n);
-    let variant = variant(tile, bias.is_some(), residual.is_some(), activation);
+    let product = Product { operation: Operation::Linear, quant: None, rows: b * rows, k, n };
+    let strategy = tune::strategy(&product);
+    let variant = variant(strategy, bias.is_some(), residual.is_some(), activation);
     let inputs = [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
-    let groups =
-        [(n4 as u32).div_ceil(tile.1 * WORKGROUP[0]), ((b * rows) as u32).div_ceil(tile.0 * WORKGROUP[1]), 1];
     let info = [b * rows, k, n, n4].map(|value| value as u32);
-    launch(variant, inputs, Shape::new([b, rows, n]), groups, &info)
+    launch(variant, inputs, Shape::new([b, rows, n]), strategy.groups(&product), &info)
 }
 
 pub(super) fn flex(

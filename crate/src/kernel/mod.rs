@@ -14,7 +14,9 @@ mod linear;
 mod sampler_step;
 pub mod self_test;
 mod shader;
+pub mod strategy;
 mod to_rgb;
+pub mod tune;
 mod weight;
 
 use burn::backend::backend_extension;
