@@ -11,6 +11,7 @@ mod geglu;
 mod group_norm;
 mod layer_norm;
 mod linear;
+pub mod rehearsal;
 mod sampler_step;
 pub mod self_test;
 mod shader;

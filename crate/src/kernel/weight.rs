@@ -4,6 +4,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::quantization::Quant;
+
 const TRANSPOSE_BLOCK: usize = 64;
 
 /// The right side of a matrix product, `[k, n]`, in one of the packings that kernels unpack while they multiply.
@@ -27,6 +29,14 @@ pub enum WeightPrimitive<B: Backend> {
 }
 
 impl Weight {
+    /// Of zeros, to measure kernels with: for a convolution of `taps` taps of `k / taps` channels, or with one tap for a
+    /// linear layer.
+    #[must_use]
+    pub fn zeros(quant: Option<Quant>, taps: usize, k: usize, n: usize, device: &Device) -> Self {
+        let _ = (quant, taps);
+        Self { packing: Packing::F32(Tensor::zeros([k, n.next_multiple_of(4)], device)), n }
+    }
+
     /// From a matrix `[n, k]`, as frameworks store linear layers.
     #[must_use]
     pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {
