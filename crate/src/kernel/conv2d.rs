@@ -137,7 +137,7 @@ pub(super) fn cube(
     residual: Option<CubeTensor>,
 ) -> CubeTensor {
     let [b, _, c_in] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
+    let WeightPrimitive::F32(weight) = weight else { unimplemented!("packed weights") };
     let (out_h, out_w) = shape.output();
     let c_out = shape.out_channels;
     let o4 = c_out.div_ceil(4);
@@ -180,7 +180,7 @@ pub(super) fn flex(
     residual: Option<FlexTensor>,
 ) -> FlexTensor {
     let [b, _, c_in] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
+    let WeightPrimitive::F32(weight) = weight else { unimplemented!("packed weights") };
     let (out_h, out_w) = shape.output();
     let n = shape.out_channels;
     let x = cpu::values(x);

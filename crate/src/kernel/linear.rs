@@ -74,7 +74,7 @@ pub(super) fn cube(
     activation: Activation,
 ) -> CubeTensor {
     let [b, rows, k] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
+    let WeightPrimitive::F32(weight) = weight else { unimplemented!("packed weights") };
     let n4 = n.div_ceil(4);
     let product = Product { operation: Operation::Linear, quant: None, rows: b * rows, k, n };
     let strategy = tune::strategy(&product);
@@ -93,7 +93,7 @@ pub(super) fn flex(
     activation: Activation,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
+    let WeightPrimitive::F32(weight) = weight else { unimplemented!("packed weights") };
     let product = cpu::matmul(cpu::values(x), b * rows, weight);
     let y = epilogue(&product, n, bias.map(cpu::values), residual.map(cpu::values), activation);
     cpu::tensor(y, [b, rows, n])

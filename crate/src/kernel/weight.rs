@@ -1,8 +1,10 @@
 //! Weights in the forms that the kernels read.
 
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, DType, Dispatch, ExtensionType};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::quantization::{Layout, Quant};
 
 const TRANSPOSE_BLOCK: usize = 64;
 
@@ -17,6 +19,8 @@ pub struct Weight {
 enum Packing {
     /// `[k, n rounded up to 4]`, zero-padded.
     F32(Tensor<2>),
+    /// Blocks in the order of [`crate::quantization`].
+    Packed { quant: Quant, layout: Layout, words: Tensor<1, Int>, scales: Tensor<1, Int> },
 }
 
 /// [`Weight`] as a backend sees it.
@@ -24,6 +28,17 @@ enum Packing {
 pub enum WeightPrimitive<B: Backend> {
     /// `[k, n rounded up to 4]`, zero-padded.
     F32(FloatTensor<B>),
+    /// Blocks in the order of [`crate::quantization`].
+    Packed {
+        /// Format of the blocks.
+        quant: Quant,
+        /// Size of the whole.
+        layout: Layout,
+        /// Integers, as u32.
+        words: IntTensor<B>,
+        /// f16 numbers, two in a u32, the first below.
+        scales: IntTensor<B>,
+    },
 }
 
 impl Weight {
@@ -47,6 +62,28 @@ impl Weight {
         let order: Vec<usize> =
             (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();
         Self::transposed(values, c_out, &order, device)
+    }
+
+    /// From blocks in the order of [`crate::quantization`]: the words and the bits of the f16 scales, which must have
+    /// the lengths that `layout` says. A convolution's `layout` has `kernel * kernel` taps.
+    #[must_use]
+    pub fn from_packed(
+        quant: Quant,
+        layout: Layout,
+        words: Vec<u32>,
+        scales: Vec<u16>,
+        device: &Device,
+    ) -> Self {
+        debug_assert_eq!((words.len(), scales.len()), (layout.words(quant), layout.scales()));
+        let pair = |pair: &[u16]| u32::from(pair[0]) | u32::from(pair[1]) << 16;
+        let scales = scales.chunks_exact(2).map(pair).collect();
+        let packing = Packing::Packed {
+            quant,
+            layout,
+            words: integers(words, device),
+            scales: integers(scales, device),
+        };
+        Self { packing, n: layout.n }
     }
 
     /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
@@ -73,8 +110,19 @@ impl Weight {
     pub(crate) fn primitive(&self) -> WeightPrimitive<Dispatch> {
         match &self.packing {
             Packing::F32(values) => WeightPrimitive::F32(values.clone().into_dispatch()),
+            Packing::Packed { quant, layout, words, scales } => WeightPrimitive::Packed {
+                quant: *quant,
+                layout: *layout,
+                words: words.clone().into_dispatch(),
+                scales: scales.clone().into_dispatch(),
+            },
         }
     }
+}
+
+fn integers(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), (device, DType::U32))
 }
 
 /// A vector `[n]` padded with zeros to a multiple of four, as kernels read a bias.
