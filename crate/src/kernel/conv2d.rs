@@ -193,14 +193,14 @@ pub(super) fn flex(
     let rows = b * out_h * out_w;
     let k = shape.kernel * shape.kernel * c_in;
     let chunk = (PATCH_BUDGET / k.max(1)).clamp(1, rows);
-    let mut product = Vec::with_capacity(rows * n.next_multiple_of(4));
-    for start in (0..rows).step_by(chunk) {
-        let end = (start + chunk).min(rows);
-        let patches = gather_patches(&x, c_in, shape, start..end);
-        product.extend(panels::product(patches, end - start, weight));
+    let mut y = vec![0.0; rows * n];
+    for (i, y) in y.chunks_mut(chunk * n).enumerate() {
+        let (start, count) = (i * chunk, y.len() / n);
+        let patches = gather_patches(&x, c_in, shape, start..start + count);
+        panels::multiply(y, &patches, count, weight, n);
     }
     let bias = add_shift(bias.map(cpu::values), shift.map(cpu::values), n, shape.shift_row);
-    let y = epilogue(&product, n, bias, residual.map(cpu::values), shape.activation);
+    epilogue(&mut y, n, bias, residual.map(cpu::values), shape.activation);
     cpu::tensor(y, [b, out_h * out_w, n])
 }
 

@@ -96,27 +96,29 @@ pub(super) fn flex(
     _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let product = panels::product(cpu::values(x), b * rows, weight);
-    let y = epilogue(&product, n, bias.map(cpu::values), residual.map(cpu::values), activation);
+    let mut y = vec![0.0; b * rows * n];
+    panels::multiply(&mut y, &cpu::values(x), b * rows, weight, n);
+    epilogue(&mut y, n, bias.map(cpu::values), residual.map(cpu::values), activation);
     cpu::tensor(y, [b, rows, n])
 }
 
-/// Drops the padding of `product` `[rows, n rounded up to 4]` and applies bias, activation and residual.
+/// Applies bias `[at least n]`, activation and residual to `y` `[rows, n]`.
 pub(super) fn epilogue(
-    product: &[f32],
+    y: &mut [f32],
     n: usize,
     bias: Option<Vec<f32>>,
     residual: Option<Vec<f32>>,
     activation: Activation,
-) -> Vec<f32> {
-    let n4 = n.next_multiple_of(4);
-    let bias = bias.unwrap_or_else(|| vec![0.0; n4]);
-    let mut y = Vec::with_capacity(product.len() / n4 * n);
-    for row in product.chunks_exact(n4) {
-        y.extend(row[..n].iter().zip(&bias).map(|(value, bias)| activation.apply(value + bias)));
+) {
+    if let Some(bias) = bias {
+        for row in y.chunks_exact_mut(n) {
+            row.iter_mut().zip(&bias).for_each(|(y, bias)| *y += bias);
+        }
+    }
+    if activation != Activation::None {
+        y.iter_mut().for_each(|y| *y = activation.apply(*y));
     }
     if let Some(residual) = residual {
         y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
     }
-    y
 }
