@@ -93,9 +93,9 @@ impl Stopwatch for GpuStopwatch<'_> {
             self.operands = Some((*product, operands));
         }
         let Some((_, operands)) = &self.operands else { return false };
-        let mut product = operands.multiply(strategy);
+        let mut product = operands.multiply(Some(strategy));
         for _ in 1..repeats {
-            product = operands.multiply(strategy);
+            product = operands.multiply(Some(strategy));
         }
         self.hardware.settle(&product).await.is_ok()
     }

@@ -6,7 +6,7 @@ mod measure;
 mod operands;
 mod table;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::kernel::rehearsal::note_product;
@@ -18,32 +18,18 @@ pub use table::{Class, Entry, Key, Table, Timed};
 
 thread_local! {
     static CHOICES: RefCell<HashMap<Class, Strategy>> = RefCell::default();
-    static IMPOSED: Cell<Option<Strategy>> = const { Cell::new(None) };
 }
 
 /// The strategy for `product`.
 pub(crate) fn strategy(product: &Product) -> Strategy {
     note_product(product);
-    let chosen = || CHOICES.with_borrow(|choices| choices.get(&Class::of(product)).copied());
-    IMPOSED.get().or_else(chosen).unwrap_or_else(|| product.usual_strategy())
+    let chosen = CHOICES.with_borrow(|choices| choices.get(&Class::of(product)).copied());
+    chosen.unwrap_or_else(|| product.usual_strategy())
 }
 
 /// Makes the choices of `table` those of this thread, in the place of earlier ones.
 pub fn choose(table: &Table) {
     CHOICES.set(table.entries().iter().map(|entry| (entry.class, entry.choice)).collect());
-}
-
-/// Calls `operation`, whose products run by `strategy`.
-pub fn with_strategy<T>(strategy: Strategy, operation: impl FnOnce() -> T) -> T {
-    /// Ends the imposition when `operation` panics, too.
-    struct Restore(Option<Strategy>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            IMPOSED.set(self.0);
-        }
-    }
-    let _restore = Restore(IMPOSED.replace(Some(strategy)));
-    operation()
 }
 
 #[cfg(test)]
@@ -63,8 +49,6 @@ mod tests {
         assert_eq!(strategy(&product), other);
         assert_eq!(strategy(&Product { rows: 4096, ..product }), other);
         assert_eq!(strategy(&Product { rows: 4097, ..product }), usual);
-        assert_eq!(with_strategy(usual, || strategy(&product)), usual);
-        assert_eq!(strategy(&product), other);
         choose(&Table::new(Key::new("adapter", "driver")));
         assert_eq!(strategy(&product), usual);
     }

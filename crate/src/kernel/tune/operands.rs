@@ -3,9 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::kernel::strategy::{Operation, Product, Strategy};
-use crate::kernel::{Activation, Conv2d, Weight, conv2d, linear};
-
-use super::with_strategy;
+use crate::kernel::{Activation, Conv2d, Weight, conv2d_by, linear_by};
 
 /// Operands of zeros for a product.
 pub struct Operands {
@@ -43,21 +41,21 @@ impl Operands {
         &self.product
     }
 
-    /// The product, `[1, rows, n]`, by `strategy`.
+    /// The product, `[1, rows, n]`, by `strategy`, or by the tuned one.
     #[must_use]
-    pub fn multiply(&self, strategy: Strategy) -> Tensor<3> {
+    pub fn multiply(&self, strategy: Option<Strategy>) -> Tensor<3> {
         let x = self.x.clone();
-        with_strategy(strategy, || match self.product.operation {
-            Operation::Linear => linear(x, &self.weight, None, None, Activation::None),
+        match self.product.operation {
+            Operation::Linear => linear_by(strategy, x, &self.weight, None, None, Activation::None),
             Operation::Conv2d => {
                 let (height, width) = picture(self.product.rows);
                 let mut shape = Conv2d::same(height, width, self.product.n);
                 if self.product.taps() == 1 {
                     (shape.kernel, shape.padding, shape.padding_end) = (1, 0, 0);
                 }
-                conv2d(x, &self.weight, shape, None, None, None)
+                conv2d_by(strategy, x, &self.weight, shape, None, None, None)
             }
-        })
+        }
     }
 }
 
@@ -70,6 +68,7 @@ fn picture(rows: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantization::Quant;
 
     #[test]
     fn a_convolution_is_laid_out_as_a_picture() {
@@ -84,11 +83,15 @@ mod tests {
     #[test]
     fn products_have_their_sizes() {
         let device = Device::flex();
-        for (operation, rows, k, n) in
-            [(Operation::Linear, 5, 7, 3), (Operation::Conv2d, 64, 36, 8), (Operation::Conv2d, 4, 5, 2)]
-        {
-            let operands = Operands::new(&Product { operation, quant: None, rows, k, n }, &device);
-            assert_eq!(operands.multiply(Strategy::ALL[0]).dims(), [1, rows, n]);
+        for (operation, quant, rows, k, n) in [
+            (Operation::Linear, None, 5, 7, 3),
+            (Operation::Linear, Some(Quant::Q6), 5, 33, 3),
+            (Operation::Conv2d, None, 64, 36, 8),
+            (Operation::Conv2d, Some(Quant::Q4), 64, 36, 8),
+            (Operation::Conv2d, None, 4, 5, 2),
+        ] {
+            let operands = Operands::new(&Product { operation, quant, rows, k, n }, &device);
+            assert_eq!(operands.multiply(None).dims(), [1, rows, n]);
         }
     }
 }
