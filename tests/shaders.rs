@@ -26,7 +26,9 @@ fn code(source: &str) -> String {
 
 fn compile(source: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // unpack2x16float, which every WebGPU adapter has; naga asks because OpenGL ES may not.
+    let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(source))?;
     Ok((module, info))
 }

@@ -4,6 +4,7 @@
 mod files;
 mod generate;
 mod inspect;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,18 @@ enum Action {
     Generate(Box<Generate>),
     /// Compare what the GPU computes with the CPU, operation by operation.
     SelfTest,
+    /// Show how the GPU computes matrix products, by what was measured on it.
+    Tune {
+        /// Folder of a model in diffusers layout whose products to measure, those that are known left out.
+        #[arg(long)]
+        model: Option<PathBuf>,
+        /// Seconds to measure for.
+        #[arg(long, default_value_t = 60)]
+        budget: u64,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what a model is and whether it can run.
     Inspect {
         /// Folder of a model in diffusers layout.
@@ -116,6 +129,7 @@ pub(crate) fn run() -> ExitCode {
         match command.action {
             Action::Generate(options) => generate::run(&options).await,
             Action::SelfTest => self_test().await,
+            Action::Tune { model, budget, json } => tune::run(model.as_deref(), budget, json).await,
             Action::Inspect { model, json } => inspect::run(&model, json).await,
         }
     });

@@ -1,5 +1,7 @@
 //! The ways to compute a matrix product on a GPU, and which of them a product may use.
 
+use serde::{Deserialize, Serialize};
+
 use crate::quantization::Quant;
 
 /// A matrix product `[rows, k] · [k, n]` as far as the choice of a strategy depends on it.
@@ -18,7 +20,8 @@ pub struct Product {
 }
 
 /// Operations that contain a matrix product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// [`super::linear`].
     Linear,
@@ -27,7 +30,8 @@ pub enum Operation {
 }
 
 /// A way to compute a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// An invocation owns `rows` rows and `columns` groups of four columns and reads all operands from memory itself:
     /// no workgroup memory, no barriers, which software adapters are slow at.
@@ -40,7 +44,7 @@ pub enum Strategy {
 }
 
 /// Workgroup of the register kernels: 64 invocations, more across columns, which share loads of x.
-pub(super) const WORKGROUP: [u32; 2] = [8, 8];
+const WORKGROUP: [u32; 2] = [8, 8];
 
 const MOST_GROUPS: u32 = 32_768;
 
@@ -52,6 +56,12 @@ impl Strategy {
         Self::Register { rows: 1, columns: 1 },
     ];
 
+    /// What its shaders are compiled with.
+    pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
+        let Self::Register { rows, columns } = self;
+        vec![("WG_X", WORKGROUP[0]), ("WG_Y", WORKGROUP[1]), ("ROWS", rows), ("COLUMNS", columns)]
+    }
+
     /// Workgroups for a product; rows are folded below the 65535 workgroups of a dimension.
     pub(super) fn groups(self, product: &Product) -> [u32; 3] {
         let Self::Register { rows, columns } = self;
@@ -62,6 +72,23 @@ impl Strategy {
 }
 
 impl Product {
+    /// The strategies that may be the best for it, the usual one first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<Strategy> {
+        let usual = self.usual_strategy();
+        let others = Strategy::ALL.into_iter().filter(|strategy| *strategy != usual);
+        std::iter::once(usual).chain(others).collect()
+    }
+
+    /// `k` is a multiple of it: the taps of a 3x3 convolution, or one.
+    #[must_use]
+    pub fn taps(&self) -> usize {
+        match self.operation {
+            Operation::Conv2d if self.k.is_multiple_of(9) => 9,
+            Operation::Conv2d | Operation::Linear => 1,
+        }
+    }
+
     /// The strategy where nothing was measured: big tiles reuse what they load, small ones leave more invocations to
     /// share a small product.
     #[must_use]

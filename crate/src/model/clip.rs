@@ -83,14 +83,18 @@ impl ClipTextModel {
         let rows: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
         let name = "text_model.embeddings.token_embedding.weight";
         let embedded = weights.read_rows_f32(name, [self.config.vocab_size, hidden], &rows).await?;
-        let embedded: Tensor<3> =
-            Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
+        Ok(self.encode(Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device)))
+    }
+
+    /// The same for embedded tokens, `[1, tokens, hidden_size]`.
+    pub(crate) fn encode(&self, embedded: Tensor<3>) -> Tensor<3> {
+        let tokens = embedded.dims()[1];
         let mut x = embedded + self.position_embedding.clone().narrow(1, 0, tokens);
         let activation = activation(&self.config);
         for layer in &self.layers {
             x = layer.forward(x, &self.config, activation);
         }
-        Ok(self.final_layer_norm.layer(x, self.config.layer_norm_eps as f32))
+        self.final_layer_norm.layer(x, self.config.layer_norm_eps as f32)
     }
 }
 

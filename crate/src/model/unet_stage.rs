@@ -105,7 +105,7 @@ impl DownStage {
         let mut layers = Vec::with_capacity(count);
         for i in 0..count {
             let inputs = if i == 0 { inputs } else { outputs };
-            layers.push(Layer::load(root, i, inputs, outputs, attention, common).await?);
+            layers.push(Box::pin(Layer::load(root, i, inputs, outputs, attention, common)).await?);
         }
         let downsampler = if downsample {
             Some(root.at("downsamplers.0.conv").conv3x3(outputs, outputs).await?)
@@ -150,8 +150,8 @@ impl MidStage {
         common: Common,
     ) -> Result<Self> {
         Ok(Self {
-            first: Layer::load(root, 0, channels, channels, Some(attention), common).await?,
-            last: Layer::load(root, 1, channels, channels, None, common).await?,
+            first: Box::pin(Layer::load(root, 0, channels, channels, Some(attention), common)).await?,
+            last: Box::pin(Layer::load(root, 1, channels, channels, None, common)).await?,
         })
     }
 
@@ -197,7 +197,7 @@ impl UpStage {
         for i in 0..count {
             let skip = if i + 1 == count { outer } else { own };
             let inputs = if i == 0 { previous } else { own };
-            layers.push(Layer::load(root, i, inputs + skip, own, attention, common).await?);
+            layers.push(Box::pin(Layer::load(root, i, inputs + skip, own, attention, common)).await?);
         }
         let upsampler =
             if upsample { Some(root.at("upsamplers.0.conv").conv3x3(own, own).await?) } else { None };

@@ -1,10 +1,14 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
+mod plan;
+mod prepare;
 mod preview;
 mod request;
 mod run;
 mod text;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
@@ -20,6 +24,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
+pub use prepare::Preparation;
 pub use request::{Given, Numbers, Request};
 pub use run::{Run, StepReport, planes};
 pub use text::{Encoded, PromptEmbeds};
@@ -183,6 +188,7 @@ pub struct Pipeline {
     vae: VaeDecoder,
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
+    prepared: RefCell<HashSet<prepare::Shape>>,
 }
 
 impl Pipeline {
@@ -199,17 +205,20 @@ impl Pipeline {
         let files = source.as_ref();
         let device = hardware.device();
         let description = Description::read(files).await?;
+        // Boxed, all parts: futures this large fill a thread's stack.
         progress(Part::Tokenizer);
         let positions = description.text_encoder.max_position_embeddings;
         let tokenizer = Tokenizer::load(files, Part::Tokenizer.folder(), positions).await?;
         progress(Part::TextEncoder);
         let folder = Part::TextEncoder.folder();
         let text_encoder =
-            ClipTextModel::load(files, folder, prefer, description.text_encoder.clone(), device).await?;
+            ClipTextModel::load(files, folder, prefer, description.text_encoder.clone(), device);
+        let text_encoder = Box::pin(text_encoder).await?;
         progress(Part::Unet);
-        let unet = UNet2DConditionModel::load(files, prefer, description.unet.clone(), device).await?;
+        let unet = UNet2DConditionModel::load(files, prefer, description.unet.clone(), device);
+        let unet = Box::pin(unet).await?;
         progress(Part::Vae);
-        let vae = VaeDecoder::load(files, prefer, description.vae.clone(), device).await?;
+        let vae = Box::pin(VaeDecoder::load(files, prefer, description.vae.clone(), device)).await?;
         let preview_map = preview::map(&vae, &hardware).await?;
         let picture_map = map_to_device(&preview::PICTURE, &hardware);
         Ok(Self {
@@ -222,6 +231,7 @@ impl Pipeline {
             vae,
             preview_map,
             picture_map,
+            prepared: RefCell::default(),
         })
     }
 
@@ -229,6 +239,23 @@ impl Pipeline {
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// What the model is usually asked for, with an empty prompt.
+    #[must_use]
+    pub fn usual_request(&self) -> Request {
+        let (sizes, defaults) = (self.description.sizes(), self.description.defaults());
+        Request {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            steps: defaults.steps,
+            guidance_scale: defaults.guidance_scale,
+            sampler: None,
+            seed: 0,
+            width: sizes.width,
+            height: sizes.height,
+            given: Given::default(),
+        }
     }
 
     /// The device that it runs on.

@@ -35,11 +35,12 @@ export interface Requests {
 }
 export type Kind = keyof Requests;
 
-export type LoadEvent =
-  | { type: "download"; loaded: number; total: number | undefined }
-  | { type: "prepare"; stage: string; loaded: number; total: number };
+type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: number };
+
+export type LoadEvent = { type: "download"; loaded: number; total: number | undefined } | PrepareEvent;
 
 export type GenerateEvent =
+  | PrepareEvent
   | { type: "started"; total: number; warnings: string[] }
   | { type: "step"; index: number; total: number; timestep: number; sigma: number }
   | { type: "decoding" };

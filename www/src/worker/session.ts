@@ -12,6 +12,7 @@ import type {
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { encodePng } from "./picture.ts";
 import { ModelSource } from "./source.ts";
+import { keepStrategies, keptStrategies } from "./strategies.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -23,6 +24,7 @@ export class Session {
     await init();
     const { engine, decision } = await createEngine(params.device);
     this.#engine = engine;
+    engine.adoptStrategies(await keptStrategies());
     const source = await ModelSource.open(new URL(params.model), (loaded, total) =>
       emit({ type: "download", loaded, total }),
     );
@@ -47,7 +49,9 @@ export class Session {
     this.#running = true;
     let run: Run | undefined;
     try {
-      run = await this.#loaded().start(params);
+      const engine = this.#loaded();
+      await prepare(engine, params, emit);
+      run = await engine.start(params);
       emit({ type: "started", total: run.total, warnings: run.warnings });
       return await draw(run, signal, emit);
     } finally {
@@ -60,6 +64,20 @@ export class Session {
     if (!this.#engine) throw new EaselError("internal", "no model is loaded yet");
     return this.#engine;
   }
+}
+
+/** Measures and compiles what was not before, and keeps what was measured. */
+async function prepare(
+  engine: Engine,
+  params: GenerateParams,
+  emit: (event: GenerateEvent) => void,
+): Promise<void> {
+  let measured = false;
+  await engine.prepare(params, (stage, loaded, total) => {
+    measured ||= stage === "measuring";
+    emit({ type: "prepare", stage, loaded, total });
+  });
+  if (measured) await keepStrategies(engine.strategies);
 }
 
 async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
