@@ -18,9 +18,17 @@ pub struct Weight {
 #[derive(Debug, Clone)]
 enum Packing {
     /// `[k, n rounded up to 4]`, zero-padded.
-    F32(Tensor<2>),
-    /// Blocks in the order of [`crate::quantization`].
-    Packed { quant: Quant, layout: Layout, words: Tensor<1, Int>, scales: Tensor<1, Int> },
+    F32(Box<Tensor<2>>),
+    Packed(Box<Packed>),
+}
+
+/// Blocks in the order of [`crate::quantization`].
+#[derive(Debug, Clone)]
+struct Packed {
+    quant: Quant,
+    layout: Layout,
+    words: Tensor<1, Int>,
+    scales: Tensor<1, Int>,
 }
 
 /// [`Weight`] as a backend sees it.
@@ -75,15 +83,10 @@ impl Weight {
         device: &Device,
     ) -> Self {
         debug_assert_eq!((words.len(), scales.len()), (layout.words(quant), layout.scales()));
-        let pair = |pair: &[u16]| u32::from(pair[0]) | u32::from(pair[1]) << 16;
-        let scales = scales.chunks_exact(2).map(pair).collect();
-        let packing = Packing::Packed {
-            quant,
-            layout,
-            words: integers(words, device),
-            scales: integers(scales, device),
-        };
-        Self { packing, n: layout.n }
+        let mut halves = scales.into_iter().map(u32::from);
+        let pairs = std::iter::from_fn(|| Some(halves.next()? | halves.next()? << 16)).collect();
+        let (words, scales) = (integers(words, device), integers(pairs, device));
+        Self { packing: Packing::Packed(Box::new(Packed { quant, layout, words, scales })), n: layout.n }
     }
 
     /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
@@ -98,7 +101,8 @@ impl Weight {
                 }
             }
         }
-        Self { packing: Packing::F32(Tensor::from_data(TensorData::new(columns, [k, n4]), device)), n }
+        let values = Tensor::from_data(TensorData::new(columns, [k, n4]), device);
+        Self { packing: Packing::F32(Box::new(values)), n }
     }
 
     /// Columns of the product.
@@ -109,12 +113,12 @@ impl Weight {
 
     pub(crate) fn primitive(&self) -> WeightPrimitive<Dispatch> {
         match &self.packing {
-            Packing::F32(values) => WeightPrimitive::F32(values.clone().into_dispatch()),
-            Packing::Packed { quant, layout, words, scales } => WeightPrimitive::Packed {
-                quant: *quant,
-                layout: *layout,
-                words: words.clone().into_dispatch(),
-                scales: scales.clone().into_dispatch(),
+            Packing::F32(values) => WeightPrimitive::F32(values.as_ref().clone().into_dispatch()),
+            Packing::Packed(packed) => WeightPrimitive::Packed {
+                quant: packed.quant,
+                layout: packed.layout,
+                words: packed.words.clone().into_dispatch(),
+                scales: packed.scales.clone().into_dispatch(),
             },
         }
     }
