@@ -29,13 +29,12 @@ const COMMON_ARGS = [
 const ADAPTERS = {
   default: [],
   swiftshader: ["--use-webgpu-adapter=swiftshader"],
-  // Chromium reaches lavapipe through OpenGL ES over Vulkan; `VK_ICD_FILENAMES` chooses the driver.
+  // Through OpenGL ES over Vulkan, the way by which Chromium takes lavapipe; `VK_ICD_FILENAMES` names the driver.
   lavapipe: [
     "--use-webgpu-adapter=opengles",
-    "--use-gl=angle",
+    "--force-webgpu-compat",
     "--use-angle=vulkan",
     "--enable-features=Vulkan",
-    "--ignore-gpu-blocklist",
   ],
 };
 const SIZES = ["small", "medium", "large"];
@@ -122,6 +121,9 @@ await script(async (args) => {
     say(`the benchmark is at ${page} (Ctrl+C ends it)`);
     return;
   }
-  report(await measured(page, adapter), json);
-  await close();
+  try {
+    report(await measured(page, adapter), json);
+  } finally {
+    await close();
+  }
 });

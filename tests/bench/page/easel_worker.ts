@@ -1,5 +1,6 @@
 // Easel with one UNet.
 import init, { Engine, type Source, UNet } from "easel-wasm";
+import { feignTimestampQuery } from "../../../www/src/worker/timestamp_query.ts";
 import { answerWith } from "./protocol.ts";
 
 /** The files of a folder on the server, read by ranges. */
@@ -26,6 +27,7 @@ function transposed(values: Float32Array, channels: number): Float32Array {
 }
 
 answerWith(async ({ device, folder, about, inputs }) => {
+  feignTimestampQuery();
   await init();
   const engine = await Engine.create(device);
   const unet = await UNet.load(engine, files(folder));

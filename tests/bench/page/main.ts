@@ -128,7 +128,7 @@ async function adapterName(device: Device): Promise<string> {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
   const { vendor, architecture, device: model, description } = adapter.info;
-  return [vendor, architecture, model, description].filter(Boolean).join(" ");
+  return [vendor, architecture, model, description].filter(Boolean).join(" ") || "an adapter without a name";
 }
 
 async function compare(device: Device, about: About, inputs: Inputs): Promise<Comparison> {

@@ -8,12 +8,15 @@ export interface Tensor {
 
 /** The module `onnxruntime-web`. */
 export interface OnnxRuntime {
-  env: { versions: { web?: string }; wasm: { numThreads: number; wasmPaths: string } };
+  env: {
+    versions: { web?: string };
+    wasm: { numThreads: number; wasmPaths: string };
+  };
   Tensor: new (type: string, data: Float32Array | BigInt64Array, shape: readonly number[]) => Tensor;
   InferenceSession: {
     create(
       address: string,
-      options: { executionProviders: string[]; graphOptimizationLevel: string },
+      options: { executionProviders: string[]; graphOptimizationLevel: string; logSeverityLevel: number },
     ): Promise<{ run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> }>;
   };
 }

@@ -16,6 +16,8 @@ answerWith(async ({ device, folder, about, inputs }) => {
   const session = await runtime.InferenceSession.create(`${folder}/unet.onnx`, {
     executionProviders: [provider],
     graphOptimizationLevel: "all",
+    // Errors: it warns that it computes shapes on the CPU, as it means to.
+    logSeverityLevel: 3,
   });
   const { Tensor } = runtime;
   const feeds = {
