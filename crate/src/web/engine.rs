@@ -245,6 +245,11 @@ impl Engine {
 }
 
 impl Engine {
+    /// The opened device.
+    pub(super) fn hardware(&self) -> Rc<Hardware> {
+        Rc::clone(&self.hardware)
+    }
+
     fn loaded(&self) -> Result<&Rc<Pipeline>, JsValue> {
         self.pipeline.as_ref().ok_or_else(|| misuse("no model is loaded: call load() first"))
     }

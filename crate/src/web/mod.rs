@@ -7,6 +7,8 @@ mod error;
 mod log_faults;
 mod run;
 mod source;
+mod unet;
 
 pub use engine::Engine;
 pub use run::Run;
+pub use unet::UNet;

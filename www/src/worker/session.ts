@@ -13,6 +13,7 @@ import { type DeviceDecision, decideDevice } from "./device.ts";
 import { encodePng } from "./picture.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
+import { feignTimestampQuery } from "./timestamp_query.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -21,6 +22,7 @@ export class Session {
 
   async load(params: LoadParams, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    feignTimestampQuery();
     await init();
     const { engine, decision } = await createEngine(params.device);
     this.#engine = engine;
