@@ -13,6 +13,7 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod panels;
+pub mod peak;
 pub mod rehearsal;
 mod sampler_step;
 pub mod self_test;
@@ -255,6 +256,7 @@ pub fn shader_sources() -> Vec<(String, String)> {
         geglu::variants(),
         sampler_step::variants(),
         to_rgb::variants(),
+        peak::variants(),
     ]
     .into_iter()
     .flatten()

@@ -34,8 +34,9 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 5] = [
+const SHARED: [(&str, &str); 6] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
+    ("attention_lane", include_str!("../../../shaders/shared/attention_lane.wgsl")),
     ("input", include_str!("../../../shaders/shared/input.wgsl")),
     ("store_row", include_str!("../../../shaders/shared/store_row.wgsl")),
     ("weight", include_str!("../../../shaders/shared/weight.wgsl")),
