@@ -14,6 +14,7 @@ use burn_wgpu::{CubeBackend, WgpuSetup};
 use crate::error::{Error, Result};
 use crate::kernel::rehearsal::Pipeline;
 use crate::kernel::self_test;
+use crate::kernel::strategy::Adapter;
 use crate::kernel::tune::Table;
 
 /// What the user asks for.
@@ -106,7 +107,14 @@ impl Hardware {
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
         let info = setup.adapter.get_info();
         let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
-        Ok(Self::new(device, Some(Gpu { setup, name }), faults))
+        let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
+        Adapter { software: hardware.is_software(), f16: false }.make_current();
+        Ok(hardware)
+    }
+
+    /// Takes the GPU for software that imitates one, for callers that know better than wgpu.
+    pub fn assume_software(&self) {
+        Adapter { software: true, ..Adapter::current() }.make_current();
     }
 
     fn is_software(&self) -> bool {

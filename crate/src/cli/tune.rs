@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easel::error::Result;
 use easel::hardware::{Choice, Faults, Hardware};
-use easel::kernel::strategy::Strategy;
+
 use easel::kernel::tune::{Entry, Table};
 use easel::pipeline::Pipeline;
 use easel::weights::Prefer;
@@ -74,15 +74,9 @@ fn print_entry(entry: &Entry) {
     println!("{operation} {weight}, up to {} rows, sums of {}, {} columns", class.rows, class.k, class.n);
     for timed in &entry.times {
         let mark = if timed.strategy == entry.choice { '*' } else { ' ' };
-        println!("  {mark} {:<20} {:>12.1} us", name(timed.strategy), timed.microseconds);
+        println!("  {mark} {:<20} {:>12.1} us", timed.strategy, timed.microseconds);
     }
     if entry.times.is_empty() {
-        println!("  * {:<20} not measured", name(entry.choice));
+        println!("  * {:<20} not measured", entry.choice);
     }
-}
-
-/// "register 8x2".
-fn name(strategy: Strategy) -> String {
-    let Strategy::Register { rows, columns } = strategy;
-    format!("register {rows}x{columns}")
 }

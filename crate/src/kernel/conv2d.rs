@@ -13,6 +13,7 @@ use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("conv2d_register");
+static TILED: Shader = shader!("conv2d_tiled");
 
 /// Geometry and epilogue of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +114,11 @@ pub fn conv2d_by(
 fn shader(strategy: Strategy) -> &'static Shader {
     match strategy {
         Strategy::Register { .. } => &REGISTER,
+        Strategy::Tiled { .. } => &TILED,
     }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let forms = Form::examples(&[
         (true, true, true, Activation::None),
         (true, false, false, Activation::None),
@@ -125,8 +127,11 @@ pub(super) fn variants() -> Vec<Variant> {
         (true, false, false, Activation::Relu),
         (false, false, false, Activation::Relu),
     ]);
-    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
-    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
+    let of_strategy = |strategy: &Strategy| {
+        let strategy = *strategy;
+        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
+    };
+    strategies.iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(

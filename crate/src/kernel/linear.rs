@@ -12,6 +12,7 @@ use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("linear_register");
+static TILED: Shader = shader!("linear_tiled");
 
 /// `activation(x · weight + bias) + residual`: x `[b, rows, k]`, weight `[k, n]`, bias `[n]` padded to a multiple of
 /// four, residual and result `[b, rows, n]`.
@@ -50,10 +51,11 @@ pub fn linear_by(
 fn shader(strategy: Strategy) -> &'static Shader {
     match strategy {
         Strategy::Register { .. } => &REGISTER,
+        Strategy::Tiled { .. } => &TILED,
     }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let forms = Form::examples(&[
         (true, false, true, Activation::None),
         (false, false, false, Activation::None),
@@ -62,8 +64,11 @@ pub(super) fn variants() -> Vec<Variant> {
         (true, false, false, Activation::Gelu),
         (true, false, false, Activation::QuickGelu),
     ]);
-    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
-    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
+    let of_strategy = |strategy: &Strategy| {
+        let strategy = *strategy;
+        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
+    };
+    strategies.iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(

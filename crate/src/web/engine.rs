@@ -115,17 +115,20 @@ struct RequestFields {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device, "gpu" or "cpu". The page decides which: wgpu does not say in a browser that an adapter is
-    /// software.
+    /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software: wgpu does not know
+    /// that in a browser.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
-    pub async fn create(device: &str) -> Result<Self, JsValue> {
+    pub async fn create(device: &str, software: Option<bool>) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
         let faults = Faults::default();
         log_faults::install(faults.clone());
         let hardware = Hardware::open(choice, faults).await.map_err(|error| to_js(&error))?;
+        if software == Some(true) {
+            hardware.assume_software();
+        }
         Ok(Self { hardware: Rc::new(hardware), canvas: Rc::default(), pipeline: None })
     }
 

@@ -118,7 +118,7 @@ async function createEngine(
 ): Promise<{ engine: Engine; decision: DeviceDecision }> {
   const decision = await decideDevice(choice);
   try {
-    return { engine: await Engine.create(decision.device), decision };
+    return { engine: await Engine.create(decision.device, decision.software), decision };
   } catch (error) {
     if (choice !== "auto" || decision.device === "cpu") throw error;
     const device: Device = "cpu";

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::table::{Class, Entry, Table, Timed};
-use crate::kernel::strategy::{Product, Strategy};
+use crate::kernel::strategy::{Adapter, Product, Strategy};
 
 /// What the first run of a model on an adapter may spend.
 pub const BUDGET: Duration = Duration::from_secs(2);
@@ -49,7 +49,8 @@ pub async fn measure<S: Stopwatch>(
         let mut times = Vec::new();
         tuner.time_candidates(product, &mut times).await;
         let fastest = times.iter().min_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
-        let choice = fastest.map_or_else(|| product.usual_strategy(), |timed| timed.strategy);
+        let choice =
+            fastest.map_or_else(|| product.usual_strategy(Adapter::current()), |timed| timed.strategy);
         table.insert(Entry { class: Class::of(product), choice, times });
     }
 }
@@ -87,7 +88,7 @@ impl<S: Stopwatch> Tuner<'_, S> {
 
     /// Fills `times` with the candidates that run; `None` when the budget ran out before all had their turn.
     async fn time_candidates(&mut self, product: &Product, times: &mut Vec<Timed>) -> Option<()> {
-        let candidates = product.candidates();
+        let candidates = product.candidates(Adapter::current());
         let part = self.fitting_part(product, *candidates.first()?).await?;
         let scale = work(product) / work(&part) * 1e6;
         for strategy in candidates {
@@ -260,8 +261,9 @@ mod tests {
     fn a_slower_candidate_is_timed_once() {
         let mut clock = Clock::new(1e13);
         measured(&mut clock, &[product(4096)]);
-        let first = product(4096).0.usual_strategy();
-        let rest = Strategy::ALL.into_iter().filter(|strategy| ![FAST, first].contains(strategy));
+        let first = product(4096).0.usual_strategy(Adapter::current());
+        let candidates = product(4096).0.candidates(Adapter::current());
+        let rest = candidates.into_iter().filter(|strategy| ![FAST, first].contains(strategy));
         // To compile, and to see that it is slow.
         for slow in rest {
             assert_eq!(clock.runs[&format!("{slow:?}")], 2);

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::kernel::rehearsal::note_product;
-use crate::kernel::strategy::{Product, Strategy};
+use crate::kernel::strategy::{Adapter, Product, Strategy};
 
 pub use measure::{BUDGET, Stopwatch, measure};
 pub use operands::Operands;
@@ -24,7 +24,7 @@ thread_local! {
 pub(crate) fn strategy(product: &Product) -> Strategy {
     note_product(product);
     let chosen = CHOICES.with_borrow(|choices| choices.get(&Class::of(product)).copied());
-    chosen.unwrap_or_else(|| product.usual_strategy())
+    chosen.unwrap_or_else(|| product.usual_strategy(Adapter::current()))
 }
 
 /// Makes the choices of `table` those of this thread, in the place of earlier ones.
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_choice_is_used_and_another_class_keeps_the_usual_strategy() {
         let product = Product { operation: Operation::Linear, quant: None, rows: 4000, k: 300, n: 300 };
-        let usual = product.usual_strategy();
+        let usual = product.usual_strategy(Adapter::current());
         let other = Strategy::ALL.into_iter().find(|strategy| *strategy != usual).unwrap();
         let mut table = Table::new(Key::new("adapter", "driver"));
         table.insert(Entry { class: Class::of(&product), choice: other, times: Vec::new() });

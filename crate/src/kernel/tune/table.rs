@@ -90,7 +90,7 @@ impl Table {
         match serde_json::from_str::<Self>(text) {
             Ok(mut table) if table.key == key => {
                 // A file may say anything; a tile that no code was written for must not reach a shader.
-                table.entries.retain(|entry| Strategy::ALL.contains(&entry.choice));
+                table.entries.retain(|entry| entry.choice.exists());
                 table
             }
             _ => Self::new(key),
