@@ -2,6 +2,7 @@
 //! that knows JavaScript; it runs in a worker.
 
 mod canvas;
+mod constructors;
 mod engine;
 mod error;
 mod log_faults;
