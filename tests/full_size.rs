@@ -35,7 +35,7 @@ async fn agrees(choice: Choice) -> TestResult {
     let (shape, embeds) = read("text_embeddings").await?;
     let embeds = Tensor::<3>::from_data(TensorData::new(embeds, shape), hardware.device());
     let (_, timestep) = read("timestep").await?;
-    let inputs = unet.prepare(&embeds, &[f64::from(timestep[0])], None);
+    let inputs = unet.prepare(&embeds, &[f64::from(timestep[0])], None, None);
     let (shape, sample) = read("sample").await?;
     let (channels, height, width) = (shape[1], shape[2], shape[3]);
     let data = TensorData::new(planes(&sample, height * width), [1, height * width, channels]);

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use easel::error::Result;
-use easel::pipeline::{Description, Part};
+use easel::pipeline::Description;
 use easel::sampler::{self, SamplerKind};
-use easel::tokenizer::Tokenizer;
 use easel::weights::source::FolderSource;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
@@ -26,12 +25,11 @@ pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
 /// What a model is; an error when it cannot run. Weights are looked at as far as their headers go.
 async fn report(source: &FolderSource) -> Result<Value> {
     let description = Description::read(source).await?;
-    let positions = description.text_encoder.max_position_embeddings;
-    let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
+    let (tokenizer, _) = description.tokenizers(source).await?;
     let defaults = description.defaults();
     sampler::build(description.sampler(), &description.scheduler, defaults.steps)?;
     let mut parts = Vec::new();
-    for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
+    for part in description.parts().into_iter().filter(|part| part.has_weights()) {
         let weights = Weights::open(source, part.folder(), Prefer::Full).await?;
         parts.push(json!({
             "part": part.folder(),
@@ -67,6 +65,6 @@ fn print_text(report: &Value) {
         let megabytes = part["bytes"].as_f64().unwrap_or(0.0) / 1e6;
         let name = part["part"].as_str().unwrap_or_default();
         let class = part["class"].as_str().unwrap_or_default();
-        println!("  {name:<13} {class:<22} {megabytes:>9.1} MB, {} tensors", part["tensors"]);
+        println!("  {name:<14} {class:<27} {megabytes:>9.1} MB, {} tensors", part["tensors"]);
     }
 }
