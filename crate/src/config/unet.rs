@@ -51,7 +51,8 @@ pub struct UNet2DConditionConfig {
     pub addition_embed_type: Option<String>,
     pub addition_time_embed_dim: Option<usize>,
     pub num_class_embeds: Option<usize>,
-    pub upcast_attention: bool,
+    /// For half precision only, and null in SDXL's file.
+    pub upcast_attention: Option<bool>,
     pub resnet_time_scale_shift: String,
     pub resnet_skip_time_act: bool,
     pub resnet_out_scale_factor: f64,
@@ -105,7 +106,7 @@ impl Default for UNet2DConditionConfig {
             addition_embed_type: None,
             addition_time_embed_dim: None,
             num_class_embeds: None,
-            upcast_attention: false,
+            upcast_attention: None,
             resnet_time_scale_shift: "default".to_owned(),
             resnet_skip_time_act: false,
             resnet_out_scale_factor: 1.0,

@@ -41,7 +41,7 @@ fn text_time_and_depths_by_resnet() {
     const XL: &str = r#""down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
         "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], "attention_head_dim": [5, 10, 20],
         "block_out_channels": [320, 640, 1280], "cross_attention_dim": 2048, "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816"#;
+        "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816, "upcast_attention": null"#;
     let config = load(&format!("{{{XL}, \"transformer_layers_per_block\": [1, 2, 10]}}")).unwrap();
     assert_eq!(
         (config.takes_text_time(), config.mid_attends(), config.mid_transformer_layers()),

@@ -44,7 +44,7 @@ pub struct EncodedText {
 
 /// What comes after [`ClipTextModel::layers`].
 enum Head {
-    Norm(Norm),
+    Norm(Box<Norm>),
     Nothing,
     TextEmbeds(Box<TextEmbeds>),
 }
@@ -96,7 +96,7 @@ impl ClipTextModel {
         }
         let norm = root.at("final_layer_norm");
         let head = match output {
-            TextOutput::LastHiddenState => Head::Norm(norm.norm(hidden).await?),
+            TextOutput::LastHiddenState => Head::Norm(Box::new(norm.norm(hidden).await?)),
             TextOutput::Penultimate => Head::Nothing,
             TextOutput::PenultimateAndTextEmbeds => Head::TextEmbeds(Box::new(TextEmbeds {
                 last_layer: Layer::load(&layer(last), &config).await?,
