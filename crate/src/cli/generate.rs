@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use easel::error::{Error, Result};
-use easel::pipeline::{Encoded, Given, Part, Pipeline, Preparation, Request, Run};
+use easel::pipeline::{Encoded, Given, Loading, Pipeline, Preparation, Request, Run};
 use easel::sampler::SamplerKind;
 use easel::weights::Prefer;
 use easel::weights::dump::{NamedTensor, TensorData};
@@ -51,8 +51,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let hardware = Rc::new(tune::open(options.device).await?);
     let source = open_model(&options.model).await?;
     let verification = verify(&source);
-    let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |part: Part| {
-        bar.set_message(format!("loading {}", part.folder()));
+    let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |loading: Loading| {
+        bar.set_message(format!("loading {}", loading.part.folder()));
         bar.tick();
     });
     let pipeline = pipeline.await;
@@ -167,15 +167,21 @@ fn named(name: &str, shape: Vec<usize>, values: Vec<f32>) -> NamedTensor {
     NamedTensor { name: name.to_owned(), shape, data: TensorData::F32(values) }
 }
 
-async fn encoded(pipeline: &Pipeline, prefix: &str, prompt: &Encoded) -> Result<[NamedTensor; 2]> {
-    let ids = prompt.ids.iter().map(|id| i64::from(*id)).collect();
-    let shape = prompt.embeds.dims().to_vec();
-    let values = pipeline.hardware().read(prompt.embeds.clone()).await?;
-    let ids_name = format!("{prefix}token_ids");
-    Ok([
-        NamedTensor { name: ids_name, shape: vec![1, prompt.ids.len()], data: TensorData::I64(ids) },
-        named(&format!("{prefix}text_embeddings"), shape, values),
-    ])
+async fn encoded(pipeline: &Pipeline, prefix: &str, prompt: &Encoded) -> Result<Vec<NamedTensor>> {
+    let mut tensors = Vec::new();
+    for (name, ids) in [("token_ids", Some(&prompt.ids)), ("token_ids_2", prompt.ids_2.as_ref())] {
+        let Some(ids) = ids else { continue };
+        let data = TensorData::I64(ids.iter().map(|id| i64::from(*id)).collect());
+        tensors.push(NamedTensor { name: format!("{prefix}{name}"), shape: vec![1, ids.len()], data });
+    }
+    let embeds = &prompt.embeds;
+    let values = pipeline.hardware().read(embeds.clone()).await?;
+    tensors.push(named(&format!("{prefix}text_embeddings"), embeds.dims().to_vec(), values));
+    if let Some(text_embeds) = &prompt.text_embeds {
+        let values = pipeline.hardware().read(text_embeds.clone()).await?;
+        tensors.push(named(&format!("{prefix}pooled_text_embeddings"), vec![1, values.len()], values));
+    }
+    Ok(tensors)
 }
 
 async fn latents(run: &Run, index: usize) -> Result<NamedTensor> {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::plan::Plan;
 use super::run::combine;
-use super::{Pipeline, Request};
+use super::{Pipeline, PromptEmbeds, Request};
 use crate::error::Result;
 use crate::kernel::rehearsal::{Rehearsal, rehearse};
 use crate::kernel::{to_rgb, tune};
@@ -99,14 +99,15 @@ impl Pipeline {
     fn rehearse(&self, shape: &Shape) -> Rehearsal {
         let description = self.description();
         let device = self.hardware.device();
-        let tokens = self.tokenizer.max_length();
         let batch = 1 + usize::from(shape.guided);
         let cond = description.unet.time_cond_proj_dim.map(|width| embeddings::guidance_scale(0.0, width));
         rehearse(|| {
-            let width = description.text_encoder.hidden_size;
-            let text = self.text_encoder.encode(Tensor::zeros([1, tokens, width], device));
-            let inputs =
-                self.unet.prepare(&text.repeat_dim(0, batch), &vec![0.0; shape.calls], cond.as_deref());
+            let prompt = self.text_encoders.rehearse(device);
+            let negative = shape.guided.then(|| prompt.clone());
+            let text = PromptEmbeds { prompt, negative, warnings: Vec::new() };
+            let added_cond = text.added_cond(shape.height, shape.width);
+            let timesteps = vec![0.0; shape.calls];
+            let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
             let channels = description.vae.latent_channels();
             let latents = Tensor::<3>::zeros([1, shape.height * shape.width, channels], device);
             let sample = latents.clone().repeat_dim(0, batch);

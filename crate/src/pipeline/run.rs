@@ -65,7 +65,9 @@ impl Run {
         let timestep_cond = unet
             .time_cond_proj_dim
             .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
-        let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, timestep_cond.as_deref());
+        let added_cond = prompt_embeds.added_cond(request.height, request.width);
+        let text = prompt_embeds.batch();
+        let inputs = pipeline.unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
         let shared = Shared {
             guidance_scale: guided.then_some(request.guidance_scale),
             given: request.given,

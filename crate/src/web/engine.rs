@@ -14,7 +14,7 @@ use super::run::Run;
 use super::source::JsSource;
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
-use crate::pipeline::{Description, Given, Part, Pipeline, Preparation, Request};
+use crate::pipeline::{Description, Given, Loading, Pipeline, Preparation, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
 use crate::{pipeline, prompt};
@@ -164,9 +164,8 @@ impl Engine {
         // Its memory first: two models may not fit.
         self.pipeline = None;
         let progress: js_sys::Function = progress.unchecked_into();
-        let report = |part: Part| {
-            let done = Part::ALL.iter().position(|other| *other == part).unwrap_or(0);
-            let (done, total) = (JsValue::from(done as u32), JsValue::from(Part::ALL.len() as u32));
+        let report = |Loading { part, done, total }: Loading| {
+            let (done, total) = (JsValue::from(done as u32), JsValue::from(total as u32));
             // A listener that throws must not stop the load.
             let _ = progress.call3(&JsValue::NULL, &part.folder().into(), &done, &total);
         };
