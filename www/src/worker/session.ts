@@ -10,6 +10,8 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
+import { inUse } from "./locks.ts";
+import { USUAL } from "./model_download.ts";
 import { encodePng } from "./picture.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
@@ -20,18 +22,21 @@ export class Session {
   #engine: Engine | undefined;
   #running = false;
 
-  async load(params: LoadParams, emit: (event: LoadEvent) => void): Promise<Loaded> {
+  async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
     feignTimestampQuery();
     await init();
     const { engine, decision } = await createEngine(params.device);
     this.#engine = engine;
     engine.adoptStrategies(await keptStrategies());
-    const source = await ModelSource.open(new URL(params.model), (loaded, total) =>
-      emit({ type: "download", loaded, total }),
-    );
-    const info = await engine.load(source, (stage, loaded, total) =>
-      emit({ type: "prepare", stage, loaded, total }),
+    const source = await ModelSource.open(new URL(params.model), {
+      ...USUAL,
+      token: params.token,
+      signal,
+      emit,
+    });
+    const info = await inUse(params.model, () =>
+      engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
     );
     engine.attach(params.canvas);
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
