@@ -28,7 +28,7 @@ pub enum Policy {
 /// Made from `easel quality --sensitivity` on the bundled model: of the damage that Q4 does to a picture, these layers
 /// do 86 %, and have 12 % of the weights of Stable Diffusion 1.5. `docs/quantization.md` has the table. Names are those of
 /// diffusers, so that the rules fit other models.
-const MIXED: [(&str, &str, Quant); 12] = [
+const MIXED: [(&str, &str, Quant); 13] = [
     // 27 % of the damage: what they write is the UNet's or the decoder's result, and nothing averages it.
     ("", "conv_out.", Quant::Q8),
     // 31 %: they read the skip concatenation and write the residual stream past every norm.
@@ -38,8 +38,9 @@ const MIXED: [(&str, &str, Quant); 12] = [
     ("text_encoder", "self_attn.out_proj.", Quant::Q8),
     // 12 %, but many bytes.
     ("text_encoder", "token_embedding.", Quant::Q6),
-    // Every block hears of the time through these, and they are small.
+    // Every block hears of the time, and in SDXL of the picture's size, through these, and they are small.
     ("unet", "time_embedding.", Quant::Q8),
+    ("unet", "add_embedding.", Quant::Q8),
     // AutoencoderTiny has no norms to even out errors, and hardly any weights.
     ("vae", "layers.", Quant::Q8),
     // Into and out of the transformers, and what the prompt adds there.
@@ -101,6 +102,7 @@ mod tests {
             ("unet", "up_blocks.1.resnets.0.conv_shortcut.weight", Quant::Q8),
             ("unet", "up_blocks.1.resnets.0.conv1.weight", Quant::Q4),
             ("unet", "time_embedding.linear_2.weight", Quant::Q8),
+            ("unet", "add_embedding.linear_1.weight", Quant::Q8),
             ("unet", "up_blocks.1.resnets.0.time_emb_proj.weight", Quant::Q4),
             ("unet", "mid_block.attentions.0.proj_out.weight", Quant::Q6),
             ("unet", "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight", Quant::Q6),
