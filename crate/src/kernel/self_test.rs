@@ -46,8 +46,9 @@ impl Case {
     #[must_use]
     pub fn f16_difference(&self, found: &[f32], expected: &[f32]) -> Option<String> {
         let rms = (expected.iter().map(|value| value * value).sum::<f32>() / expected.len() as f32).sqrt();
-        let far = |(found, expected): &(&f32, &f32)| !((*found - *expected).abs() <= 1e-2 * rms);
-        let (found, expected) = found.iter().zip(expected).find(far)?;
+        let close = |found: f32, expected: f32| (found - expected).abs() <= 1e-2 * rms;
+        let mut pairs = found.iter().zip(expected);
+        let (found, expected) = pairs.find(|(found, expected)| !close(**found, **expected))?;
         Some(format!("{}: {found}, the CPU says {expected}, the root mean square is {rms}", self.name))
     }
 

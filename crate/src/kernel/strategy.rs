@@ -45,7 +45,7 @@ pub enum Strategy {
         columns: u32,
     },
     /// A workgroup of 8 x `height` invocations stages its operands in workgroup memory, which GPUs need to come near
-    /// their peak: an f32 of memory traffic then serves as many multiplications as a tile is wide.
+    /// their peak: all invocations then share what one of them read.
     Tiled {
         /// Invocations of a workgroup, down the rows.
         height: u32,
