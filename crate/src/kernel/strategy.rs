@@ -45,7 +45,7 @@ pub enum Strategy {
         columns: u32,
     },
     /// A workgroup of 8 x `height` invocations stages its operands in workgroup memory, which GPUs need to come near
-    /// their peak: an f32 of memory traffic then serves as many multiplications as a tile is wide.
+    /// their peak: all invocations then share what one of them read.
     Tiled {
         /// Invocations of a workgroup, down the rows.
         height: u32,
@@ -102,7 +102,8 @@ impl Strategy {
     const TILED_32: Self = Self::Tiled { height: 8, rows4: 1, columns: 1, depth: 32, f16: false };
 
     /// All that compute in f32, for tests and tools.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Register { rows: 8, columns: 4 },
         Self::Register { rows: 8, columns: 2 },
         Self::Register { rows: 4, columns: 1 },
         Self::Register { rows: 1, columns: 1 },
@@ -212,6 +213,7 @@ impl Product {
             };
         }
         match outputs {
+            65_536.. if adapter.software && self.n > 64 => Strategy::Register { rows: 8, columns: 4 },
             65_536.. if adapter.software && self.n > 4 => Strategy::Register { rows: 8, columns: 2 },
             8_192.. => Strategy::Register { rows: 4, columns: 1 },
             _ => Strategy::Register { rows: 1, columns: 1 },

@@ -172,7 +172,7 @@ mod tests {
         }
     }
 
-    const FAST: Strategy = Strategy::ALL[1];
+    const FAST: Strategy = Strategy::Register { rows: 4, columns: 1 };
 
     impl Stopwatch for Clock {
         fn now(&self) -> Duration {
