@@ -30,6 +30,9 @@ struct Peak {
 
 pub(super) async fn run(options: &Bench) -> Result<()> {
     let hardware = Rc::new(tune::open(options.device).await?);
+    if let (Some(model), true) = (&options.model, options.memory) {
+        return memory(model, hardware, options.json).await;
+    }
     let peak = peak(&hardware).await?;
     if !options.json {
         println!("{}, one of {} pixels", hardware.name(), options.scale);
@@ -43,7 +46,7 @@ pub(super) async fn run(options: &Bench) -> Result<()> {
     let mut kernels = Vec::new();
     for case in cases(options.scale.into()).iter().filter(|case| case.kernel.contains(&options.only)) {
         let compute = (case.prepare)(hardware.device());
-        let seconds = median(&hardware, || compute()).await?;
+        let seconds = median(&hardware, compute).await?;
         let result = result(case, seconds, peak.as_ref());
         if !options.json {
             print(&result);
@@ -139,6 +142,22 @@ fn print(result: &Value) {
         number("gbps"),
         percent("of_peak_gbps"),
     );
+}
+
+/// Says what the model's weights take, and what a guided run at the usual size takes at most with them.
+async fn memory(model: &Path, hardware: Rc<Hardware>, as_json: bool) -> Result<()> {
+    let source = Box::new(FolderSource::new(model));
+    let pipeline = Pipeline::load(source, Rc::clone(&hardware), Prefer::Half, |_| ()).await?;
+    let loaded = hardware.gpu_bytes();
+    // A rehearsal allocates as a run does.
+    pipeline.tune(Duration::ZERO).await?;
+    let peak = hardware.gpu_bytes();
+    if as_json {
+        println!("{}", json!({ "loaded_bytes": loaded, "peak_bytes": peak }));
+    } else {
+        println!("loaded {:.0} MB, at most {:.0} MB", loaded as f64 / 1e6, peak as f64 / 1e6);
+    }
+    Ok(())
 }
 
 /// Seconds of a step of the model at its usual request, prepared before.
