@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use easel::error::Result;
 use easel::hardware::Hardware;
 use easel::kernel::peak;
-use easel::pipeline::{Pipeline, Run};
+use easel::pipeline::{Memory, Pipeline, Run};
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
 use serde_json::{Value, json};
@@ -149,13 +149,13 @@ async fn memory(model: &Path, hardware: Rc<Hardware>, as_json: bool) -> Result<(
     let source = Box::new(FolderSource::new(model));
     let pipeline = Pipeline::load(source, Rc::clone(&hardware), Prefer::Half, |_| ()).await?;
     let loaded = hardware.gpu_bytes();
-    // A rehearsal allocates as a run does.
-    pipeline.tune(Duration::ZERO).await?;
-    let peak = hardware.gpu_bytes();
+    let Memory { steps, decoding } = pipeline.memory()?;
     if as_json {
-        println!("{}", json!({ "loaded_bytes": loaded, "peak_bytes": peak }));
+        let report = json!({ "loaded_bytes": loaded, "steps_bytes": steps, "decoding_bytes": decoding });
+        println!("{report}");
     } else {
-        println!("loaded {:.0} MB, at most {:.0} MB", loaded as f64 / 1e6, peak as f64 / 1e6);
+        let [loaded, steps, decoding] = [loaded, steps, decoding].map(|bytes| bytes as f64 / 1e6);
+        println!("loaded {loaded:.0} MB, at the steps {steps:.0} MB, at decoding {decoding:.0} MB");
     }
     Ok(())
 }
