@@ -114,8 +114,7 @@ pub(super) fn cube(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: Attention
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;
     let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
-    let kernel =
-        if std::env::var("TILED").is_ok() { tiled(d, shape.causal) } else { register(d, shape.causal) };
+    let kernel = kernel(d, shape.causal);
     let groups = [(queries as u32).div_ceil(kernel.queries), shape.heads as u32, b as u32];
     let output = q.shape();
     launch(kernel.variant, vec![q, k, v], output, groups, &info)

@@ -35,39 +35,44 @@ pub fn group_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, options: G
 }
 
 const WORKGROUP: u32 = 64;
+/// Invocations that sum up a group: there are only as many workgroups as groups.
+const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant() -> Variant {
-    Variant::new(&STATISTICS, &[("WG_X", WORKGROUP)])
+fn statistics_variant(width: usize) -> Variant {
+    let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
+    Variant::new(&STATISTICS, &[("WG_X", STATISTICS_WORKGROUP), ("LANE", lane)])
 }
 
-fn apply_variant(activation: Activation) -> Variant {
-    Variant::new(&APPLY, &[("WG_X", WORKGROUP), ("ACTIVATION", activation.define())])
+fn apply_variant(lane: usize, activation: Activation) -> Variant {
+    let defines = [("WG_X", WORKGROUP), ("LANE", lane as u32), ("ACTIVATION", activation.define())];
+    Variant::new(&APPLY, &defines)
+}
+
+/// Channels that are read at a time.
+fn lane(channels: usize) -> usize {
+    if channels.is_multiple_of(4) { 4 } else { 1 }
 }
 
 pub(super) fn variants() -> Vec<Variant> {
-    vec![statistics_variant(), apply_variant(Activation::None), apply_variant(Activation::Silu)]
+    let apply = |lane| [apply_variant(lane, Activation::None), apply_variant(lane, Activation::Silu)];
+    [1, 2, 4].map(statistics_variant).into_iter().chain(apply(4)).chain(apply(1)).collect()
 }
 
 pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options: GroupNorm) -> CubeTensor {
     let [b, pixels, channels] = x.shape().dims();
-    let sizes = [pixels as u32, channels as u32, options.groups as u32];
     let statistics = launch(
-        statistics_variant(),
-        vec![x.clone()],
-        Shape::new([b, options.groups, 2]),
+        statistics_variant(channels / options.groups),
+        vec![x.clone(), weight],
+        Shape::new([b, 2, channels]),
         [options.groups as u32, b as u32, 1],
-        &[sizes[0], sizes[1], sizes[2], options.eps.to_bits()],
+        &[pixels as u32, channels as u32, options.groups as u32, options.eps.to_bits()],
     );
-    let elements = b * pixels * channels;
-    let (groups, row) = fold(elements.div_ceil(4), WORKGROUP);
+    let lane = lane(channels);
+    let [image, pixel] = [pixels * channels, channels].map(|size| size / lane);
+    let (groups, row) = fold(b * image, WORKGROUP);
     let shape = x.shape();
-    launch(
-        apply_variant(options.activation),
-        vec![x, statistics, weight, bias],
-        shape,
-        groups,
-        &[sizes[0], sizes[1], sizes[2], elements as u32, row],
-    )
+    let info = [image as u32, pixel as u32, (b * image) as u32, row];
+    launch(apply_variant(lane, options.activation), vec![x, statistics, bias], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, options: GroupNorm) -> FlexTensor {
