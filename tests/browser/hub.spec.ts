@@ -164,7 +164,7 @@ test("a model that is not there is not asked for twice, and the sentence says wh
   for (const { name, says } of [
     { name: "acme/tiny/resolve/v9/", says: "acme/tiny has no revision `v9`" },
     { name: "acme/absent/resolve/main/", says: "shows no model acme/absent: check the spelling" },
-    { name: "acme/tiny/resolve/main/sub/", says: "there is no model_index.json" },
+    { name: "acme/tiny/resolve/main/sub/", says: "There is no model_index.json" },
   ]) {
     await easel.page.goto(
       site("scripted", `?device=cpu&model=${encodeURIComponent(`${server.origin}/${name}`)}`),
@@ -176,6 +176,21 @@ test("a model that is not there is not asked for twice, and the sentence says wh
     "resolve/main/sub/manifest.json",
     "resolve/main/sub/model_index.json",
   ]);
+});
+
+test("room is asked for before the first byte of weights", async ({ page }) => {
+  const mounted = server.mount("acme/tiny", hosted());
+  await page.goto(site("scripted", "icon.svg"));
+  await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
+  const result = await page.evaluate(
+    ([address, size]) => {
+      navigator.storage.estimate = async () => ({ quota: 9e6, usage: 4e6 });
+      return lab.complete(address, size);
+    },
+    [server.address("acme/tiny"), CHUNK] as const,
+  );
+  expect(result).toMatch(/^quota: .* needs 8\.4 MB more, but 3\.4 MB of that is missing/);
+  expect(ranges(mounted, HALF).filter((range) => range !== "bytes=0-0")).toEqual([]);
 });
 
 test("the list says what is kept and mends what went bad", async ({ easel }) => {
@@ -190,7 +205,7 @@ test("the list says what is kept and mends what went bad", async ({ easel }) => 
   await expect(row).toContainText(/8\.4 MB/);
   await expect(row).toContainText("commit 0123456");
   const licence = row.getByRole("link", { name: "sample-licence" });
-  await expect(licence).toHaveAttribute("href", `${server.origin}/acme/tiny/blob/main/LICENSE.md`);
+  await expect(licence).toHaveAttribute("href", `${server.origin}/acme/tiny/blob/${COMMIT}/LICENSE.md`);
   await page.screenshot({ path: "test-results/models.png", fullPage: true });
   await row.getByRole("button", { name: "Verify" }).click();
   await expect(row).toContainText("All that is here is intact");

