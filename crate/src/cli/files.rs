@@ -1,11 +1,13 @@
 //! Files that the commands read and write, other than models.
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use easel::error::{Error, Result};
 use easel::pipeline::{Given, Numbers};
 use easel::weights::Weights;
 use easel::weights::dump::{NamedTensor, write};
+use easel::weights::manifest::Manifest;
 use easel::weights::source::FolderSource;
 
 /// The path with `-number` before its extension.
@@ -13,6 +15,28 @@ pub(super) fn numbered(path: &Path, number: u64) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map_or(String::new(), |it| format!(".{}", it.to_string_lossy()));
     path.with_file_name(format!("{stem}-{number}{extension}"))
+}
+
+/// A model's folder. Where it has a manifest, its files have the sizes that it says.
+pub(super) async fn open_model(folder: &Path) -> Result<FolderSource> {
+    let source = FolderSource::new(folder);
+    if let Some(manifest) = Manifest::read(&source).await? {
+        manifest.check_sizes(&source).await?;
+    }
+    Ok(source)
+}
+
+/// Compares the files of a model with its manifest, if it has one, while something else goes on.
+pub(super) fn verify(source: &FolderSource) -> JoinHandle<Result<()>> {
+    let source = source.clone();
+    std::thread::spawn(move || {
+        cubecl::future::block_on(async {
+            match Manifest::read(&source).await? {
+                Some(manifest) => manifest.verify(&source).await,
+                None => Ok(()),
+            }
+        })
+    })
 }
 
 /// Reads `latents` and `noise.N` from a safetensors file.

@@ -1,9 +1,14 @@
 //! Command line of the native engine.
 #![allow(clippy::print_stdout, reason = "standard output is where a command's results go")]
 
+mod bench;
+mod bench_cases;
 mod files;
 mod generate;
 mod inspect;
+mod pack;
+mod quality;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
+use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -27,15 +33,96 @@ enum Action {
     Generate(Box<Generate>),
     /// Compare what the GPU computes with the CPU, operation by operation.
     SelfTest,
+    /// Time every kernel at the shapes of Stable Diffusion 1.5, beside what the adapter can do at most.
+    Bench(Bench),
+    /// Show how the GPU computes matrix products, by what was measured on it.
+    Tune {
+        /// Folder of a model in diffusers layout whose products to measure, those that are known left out.
+        #[arg(long)]
+        model: Option<PathBuf>,
+        /// Seconds to measure for.
+        #[arg(long, default_value_t = 60)]
+        budget: u64,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what a model is and whether it can run.
     Inspect {
         /// Folder of a model in diffusers layout.
         #[arg(long)]
         model: PathBuf,
+        /// Compare every byte with the hashes of the model's manifest.
+        #[arg(long)]
+        verify: bool,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
+    /// Write a model with packed weights, in a folder that any web server can serve.
+    Pack(Pack),
+    /// Measure what packing does to a model's pictures.
+    Quality(Quality),
+}
+
+#[derive(Args)]
+struct Pack {
+    /// Folder of a model in diffusers layout.
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder to write; it must not exist.
+    #[arg(long)]
+    out: PathBuf,
+    /// q8, q6, q4, or mixed: q4 with the sensitive layers finer.
+    #[arg(long, value_parser = parse::<Policy>)]
+    quant: Policy,
+    /// Largest size of a weights file, but for single tensors beyond it.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    shard_mib: u64,
+}
+
+#[derive(Args)]
+struct Quality {
+    /// Folder of a model in diffusers layout.
+    #[arg(long)]
+    model: PathBuf,
+    /// q8, q6, q4 or mixed.
+    #[arg(long, value_parser = parse::<Policy>)]
+    quant: Policy,
+    /// Text file with a prompt a line; line N is drawn from seed N.
+    #[arg(long)]
+    prompts: PathBuf,
+    /// Sampler steps; the model's usual number by default.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Pack one layer at a time, and sort the layers by damage for each byte saved.
+    #[arg(long)]
+    sensitivity: bool,
+    /// gpu, cpu, or auto: the GPU unless it is a software one.
+    #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
+    device: Choice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Also time a UNet step of the model in this folder, in diffusers layout.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Only kernels whose name holds this text.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    only: String,
+    /// Divide the pixels of every shape, so that software adapters finish.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    scale: u16,
+    /// gpu, cpu, or auto: the GPU unless it is a software one.
+    #[arg(long, default_value = "gpu", value_parser = parse::<Choice>)]
+    device: Choice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -116,7 +203,11 @@ pub(crate) fn run() -> ExitCode {
         match command.action {
             Action::Generate(options) => generate::run(&options).await,
             Action::SelfTest => self_test().await,
-            Action::Inspect { model, json } => inspect::run(&model, json).await,
+            Action::Bench(options) => bench::run(&options).await,
+            Action::Tune { model, budget, json } => tune::run(model.as_deref(), budget, json).await,
+            Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
+            Action::Pack(options) => pack::run(&options).await,
+            Action::Quality(options) => quality::run(&options).await,
         }
     });
     match result {

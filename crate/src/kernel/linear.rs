@@ -5,17 +5,32 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
+use super::form::Form;
 use super::shader::{Shader, Variant, launch, shader};
-use super::strategy::{Operation, Product, Strategy, WORKGROUP};
+use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu, tune};
+use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("linear_register");
+static TILED: Shader = shader!("linear_tiled");
 
 /// `activation(x · weight + bias) + residual`: x `[b, rows, k]`, weight `[k, n]`, bias `[n]` padded to a multiple of
 /// four, residual and result `[b, rows, n]`.
 #[must_use]
 pub fn linear(
+    x: Tensor<3>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    residual: Option<Tensor<3>>,
+    activation: Activation,
+) -> Tensor<3> {
+    linear_by(None, x, weight, bias, residual, activation)
+}
+
+/// [`linear`] by a strategy of the caller's choice, for tests and measurements; the CPU has only one.
+#[must_use]
+pub fn linear_by(
+    strategy: Option<Strategy>,
     x: Tensor<3>,
     weight: &Weight,
     bias: Option<&Tensor<1>>,
@@ -29,92 +44,86 @@ pub fn linear(
         maybe(bias.cloned()),
         maybe(residual),
         activation,
+        strategy,
     ))
 }
 
-fn variant(strategy: Strategy, bias: bool, residual: bool, activation: Activation) -> Variant {
-    let Strategy::Register { rows, columns } = strategy;
-    Variant::new(
-        &REGISTER,
-        &[
-            ("WG_X", WORKGROUP[0]),
-            ("WG_Y", WORKGROUP[1]),
-            ("ROWS", rows),
-            ("COLUMNS", columns),
-            ("BIAS", bias.into()),
-            ("RESIDUAL", residual.into()),
-            ("ACTIVATION", activation.define()),
-        ],
-    )
+fn shader(strategy: Strategy) -> &'static Shader {
+    match strategy {
+        Strategy::Register { .. } => &REGISTER,
+        Strategy::Tiled { .. } => &TILED,
+    }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
-    let mut all = Vec::new();
-    for strategy in Strategy::ALL {
-        for (bias, residual, activation) in [
-            (false, false, Activation::None),
-            (true, false, Activation::None),
-            (true, true, Activation::None),
-            (true, false, Activation::Silu),
-            (true, false, Activation::Gelu),
-            (true, false, Activation::QuickGelu),
-        ] {
-            all.push(variant(strategy, bias, residual, activation));
-        }
-    }
-    all
+pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
+    let forms = Form::examples(&[
+        (true, false, true, Activation::None),
+        (false, false, false, Activation::None),
+        (true, false, false, Activation::None),
+        (true, false, false, Activation::Silu),
+        (true, false, false, Activation::Gelu),
+        (true, false, false, Activation::QuickGelu),
+    ]);
+    let of_strategy = |strategy: &Strategy| {
+        let strategy = *strategy;
+        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
+    };
+    strategies.iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(
     x: CubeTensor,
-    weight: WeightPrimitive<CubeBackend>,
+    weight: &WeightPrimitive<CubeBackend>,
     n: usize,
     bias: Option<CubeTensor>,
     residual: Option<CubeTensor>,
     activation: Activation,
+    strategy: Option<Strategy>,
 ) -> CubeTensor {
     let [b, rows, k] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
-    let n4 = n.div_ceil(4);
-    let product = Product { operation: Operation::Linear, quant: None, rows: b * rows, k, n };
-    let strategy = tune::strategy(&product);
-    let variant = variant(strategy, bias.is_some(), residual.is_some(), activation);
-    let inputs = [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
-    let info = [b * rows, k, n, n4].map(|value| value as u32);
+    let form = Form::of(weight, k, [&bias, &None, &residual], activation);
+    let product = Product { operation: Operation::Linear, quant: form.quant, rows: b * rows, k, n };
+    let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
+    let [weight, scales] = weight.buffers();
+    let inputs = [Some(x), weight, scales, bias, residual].into_iter().flatten().collect();
+    let info = [b * rows, k, n, n.div_ceil(4)].map(|value| value as u32);
+    let variant = form.variant(strategy, shader(strategy));
     launch(variant, inputs, Shape::new([b, rows, n]), strategy.groups(&product), &info)
 }
 
 pub(super) fn flex(
     x: FlexTensor,
-    weight: WeightPrimitive<Flex>,
+    weight: &WeightPrimitive<Flex>,
     n: usize,
     bias: Option<FlexTensor>,
     residual: Option<FlexTensor>,
     activation: Activation,
+    _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
-    let product = cpu::matmul(cpu::values(x), b * rows, weight);
-    let y = epilogue(&product, n, bias.map(cpu::values), residual.map(cpu::values), activation);
+    let mut y = vec![0.0; b * rows * n];
+    panels::multiply(&mut y, &cpu::values(x), b * rows, weight, n);
+    epilogue(&mut y, n, bias.map(cpu::values), residual.map(cpu::values), activation);
     cpu::tensor(y, [b, rows, n])
 }
 
-/// Drops the padding of `product` `[rows, n rounded up to 4]` and applies bias, activation and residual.
+/// Applies bias `[at least n]`, activation and residual to `y` `[rows, n]`.
 pub(super) fn epilogue(
-    product: &[f32],
+    y: &mut [f32],
     n: usize,
     bias: Option<Vec<f32>>,
     residual: Option<Vec<f32>>,
     activation: Activation,
-) -> Vec<f32> {
-    let n4 = n.next_multiple_of(4);
-    let bias = bias.unwrap_or_else(|| vec![0.0; n4]);
-    let mut y = Vec::with_capacity(product.len() / n4 * n);
-    for row in product.chunks_exact(n4) {
-        y.extend(row[..n].iter().zip(&bias).map(|(value, bias)| activation.apply(value + bias)));
+) {
+    if let Some(bias) = bias {
+        for row in y.chunks_exact_mut(n) {
+            row.iter_mut().zip(&bias).for_each(|(y, bias)| *y += bias);
+        }
+    }
+    if activation != Activation::None {
+        y.iter_mut().for_each(|y| *y = activation.apply(*y));
     }
     if let Some(residual) = residual {
         y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
     }
-    y
 }

@@ -18,6 +18,7 @@ import {
   showDevice,
   showError,
   showLoadEvent,
+  showPreparation,
   showProgress,
   showStatus,
   showStep,
@@ -185,7 +186,9 @@ export class App {
 function follow(): (event: GenerateEvent) => void {
   let pace = new Pace(0, performance.now());
   return (event) => {
-    if (event.type === "started") {
+    if (event.type === "prepare") {
+      showPreparation(event);
+    } else if (event.type === "started") {
       pace = new Pace(event.total, performance.now());
       showStatus("Drawing");
       showWarnings(event.warnings);

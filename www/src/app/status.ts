@@ -1,6 +1,6 @@
 import type { EaselError } from "../shared/errors.ts";
 import { duration, fileSize } from "../shared/pace.ts";
-import type { LoadEvent, Loaded } from "../shared/protocol.ts";
+import type { GenerateEvent, LoadEvent, Loaded } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
 const status = element("status", HTMLElement);
@@ -42,6 +42,12 @@ export function showLoadEvent(event: LoadEvent): void {
     showStatus("Preparing the model");
     showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
   }
+}
+
+/** What keeps the first picture waiting on a new adapter. */
+export function showPreparation({ stage, loaded, total }: Extract<GenerateEvent, { type: "prepare" }>): void {
+  showStatus(stage === "measuring" ? "Getting to know the GPU, once" : "Compiling for the GPU");
+  showProgress(`${loaded}/${total}`, total > 0 ? loaded / total : undefined);
 }
 
 /** "7/20 · 3.1 s left". */

@@ -62,12 +62,15 @@ export interface Requests {
 }
 export type Kind = keyof Requests;
 
+type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: number };
+
 /** `waiting` is for another tab that writes to the same model. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
-export type LoadEvent = DownloadEvent | { type: "prepare"; stage: string; loaded: number; total: number };
+export type LoadEvent = DownloadEvent | PrepareEvent;
 
 export type GenerateEvent =
+  | PrepareEvent
   | { type: "started"; total: number; warnings: string[] }
   | { type: "step"; index: number; total: number; timestep: number; sigma: number }
   | { type: "decoding" };
