@@ -37,8 +37,11 @@ function hosted(more: Partial<Hosted> = {}): Hosted {
   return { kind: "hub", files, faults: new Map(), commit: COMMIT, ...more };
 }
 
-async function open({ page }: EaselPage, name: string): Promise<void> {
-  await page.goto(site("scripted", `?device=cpu&model=${encodeURIComponent(server.address(name))}`));
+/** Follows a link to a model and asks for it. */
+async function open({ page, button }: EaselPage, address: string): Promise<void> {
+  await page.goto(site("scripted", `?device=cpu&model=${encodeURIComponent(address)}`));
+  await expect(button).toHaveText("Download");
+  await button.click();
 }
 
 /** Opens the panel "Models". */
@@ -52,7 +55,7 @@ const ranges = ({ seen }: Mounted, file: string) =>
 
 test("a model is found without a manifest, its halves preferred, by plain requests", async ({ easel }) => {
   const mounted = server.mount("acme/tiny", hosted());
-  await open(easel, "acme/tiny");
+  await open(easel, server.address("acme/tiny"));
   await easel.ready();
   expect(new Set(mounted.seen.map(({ method }) => method))).toEqual(new Set(["GET"]));
   expect(mounted.seen.filter(({ path }) => path.endsWith(FULL))).toEqual([]);
@@ -63,9 +66,17 @@ test("a model is found without a manifest, its halves preferred, by plain reques
   ]);
 });
 
+test("a link fetches nothing before the user asks", async ({ easel }) => {
+  const mounted = server.mount("acme/tiny", hosted());
+  const model = encodeURIComponent(server.address("acme/tiny"));
+  await easel.page.goto(site("scripted", `?device=cpu&model=${model}`));
+  await expect(easel.page.getByRole("status")).toHaveText("acme/tiny is not in this browser yet");
+  expect(mounted.seen).toEqual([]);
+});
+
 test("a kept model stays at its commit and needs no host", async ({ easel }) => {
   const mounted = server.mount("acme/tiny", hosted());
-  await open(easel, "acme/tiny");
+  await open(easel, server.address("acme/tiny"));
   await easel.ready();
   server.mount("acme/tiny", hosted({ commit: "f".repeat(40) }));
   const before = mounted.seen.length;
@@ -77,7 +88,7 @@ test("a kept model stays at its commit and needs no host", async ({ easel }) => 
 test("an unfinished download goes on at its commit where it was", async ({ easel }) => {
   const first = hosted({ holdAfter: CHUNK + CHUNK / 2 });
   const mounted = server.mount("acme/tiny", first);
-  await open(easel, "acme/tiny");
+  await open(easel, server.address("acme/tiny"));
   await mounted.held;
   await expect(easel.button).toHaveText("Pause");
   await easel.button.click();
@@ -95,7 +106,7 @@ test("a gated model asks for a token, which its hub alone sees", async ({ easel 
   const { page } = easel;
   const said: string[] = [];
   page.on("console", (message) => said.push(message.text()));
-  await open(easel, "acme/gated");
+  await open(easel, server.address("acme/gated"));
   await expect(easel.alert).toContainText("acme/gated asks its users to accept terms");
   await expect(easel.alert).toContainText("access token");
   await showModels(easel);
@@ -118,7 +129,7 @@ for (const keep of [true, false]) {
   test(`a token is ${keep ? "kept" : "forgotten"} over a reload when so chosen`, async ({ easel }) => {
     server.mount("acme/gated", hosted({ token: "hf_secret" }));
     const { page } = easel;
-    await open(easel, "acme/gated");
+    await open(easel, server.address("acme/gated"));
     await expect(easel.alert).toContainText("accept terms");
     await showModels(easel);
     await page.getByLabel("Access token").fill("hf_secret");
@@ -140,7 +151,7 @@ test("a token given for one hub is not sent to another", async ({ easel }) => {
   await other.open();
   try {
     server.mount("acme/gated", hosted({ token: "hf_secret" }));
-    await open(easel, "acme/gated");
+    await open(easel, server.address("acme/gated"));
     await expect(easel.alert).toContainText("accept terms");
     await showModels(easel);
     await easel.page.getByLabel("Access token").fill("hf_secret");
@@ -166,9 +177,7 @@ test("a model that is not there is not asked for twice, and the sentence says wh
     { name: "acme/absent/resolve/main/", says: "shows no model acme/absent: check the spelling" },
     { name: "acme/tiny/resolve/main/sub/", says: "There is no model_index.json" },
   ]) {
-    await easel.page.goto(
-      site("scripted", `?device=cpu&model=${encodeURIComponent(`${server.origin}/${name}`)}`),
-    );
+    await open(easel, `${server.origin}/${name}`);
     await expect(easel.alert).toContainText(says);
   }
   expect(mounted.seen.map(({ path }) => path)).toEqual([
@@ -196,7 +205,7 @@ test("room is asked for before the first byte of weights", async ({ page }) => {
 test("the list says what is kept and mends what went bad", async ({ easel }) => {
   const mounted = server.mount("acme/tiny", hosted());
   const { page } = easel;
-  await open(easel, "acme/tiny");
+  await open(easel, server.address("acme/tiny"));
   await easel.ready();
   await page.getByLabel("Prompt", { exact: true }).focus();
   const row = (await showModels(easel)).getByRole("listitem");
@@ -221,7 +230,7 @@ test("the list says what is kept and mends what went bad", async ({ easel }) => 
 test("a model is deleted after a second press, and not while it is fetched", async ({ easel, context }) => {
   const first = hosted({ holdAfter: CHUNK });
   const mounted = server.mount("acme/tiny", first);
-  await open(easel, "acme/tiny");
+  await open(easel, server.address("acme/tiny"));
   await mounted.held;
   const page = await context.newPage();
   await page.goto(site("scripted", "?device=cpu"));
@@ -242,7 +251,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     server.mount("acme/tiny", hosted());
     const { page } = easel;
     await page.emulateMedia({ colorScheme });
-    await open(easel, "acme/tiny");
+    await open(easel, server.address("acme/tiny"));
     await easel.ready();
     await expect((await showModels(easel)).getByRole("listitem")).toHaveCount(1);
     await page.evaluate(readFileSync(PATH_OF_AXE, "utf8"));

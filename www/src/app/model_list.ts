@@ -49,6 +49,13 @@ export class ModelList {
     this.#showToken();
   }
 
+  /** Whether anything of a model is in this browser. */
+  async keeps(model: URL): Promise<boolean> {
+    this.#client ??= new EngineClient();
+    const models = await this.#client.request("models", {}).catch(() => []);
+    return models.some(({ address }) => address === model.href);
+  }
+
   /** Shows what is kept now, when anybody can see it. */
   refresh(): void {
     if (panel.open) void this.#show();
