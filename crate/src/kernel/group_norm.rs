@@ -77,34 +77,39 @@ pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options:
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, options: GroupNorm) -> FlexTensor {
     let [b, pixels, channels] = x.shape().dims();
-    let (mut values, weight, bias) = (cpu::values(x), cpu::values(weight), cpu::values(bias));
-    let width = channels / options.groups;
-    for image in values.chunks_exact_mut(pixels * channels) {
-        for group in 0..options.groups {
-            let first = group * width;
-            let (mean, scale) = statistics(image, channels, first..first + width, options.eps);
-            for pixel in image.chunks_exact_mut(channels) {
-                for c in first..first + width {
-                    pixel[c] = options.activation.apply((pixel[c] - mean) * scale * weight[c] + bias[c]);
-                }
-            }
+    let [x, weight, bias] = [x, weight, bias].map(cpu::contiguous);
+    let mut y = Vec::with_capacity(b * pixels * channels);
+    for image in cpu::slice(&x).chunks_exact(pixels * channels) {
+        let (means, scales) = statistics(image, channels, options);
+        let scales: Vec<f32> =
+            scales.iter().zip(cpu::slice(&weight)).map(|(scale, weight)| scale * weight).collect();
+        for pixel in image.chunks_exact(channels) {
+            let channels = pixel.iter().zip(&means).zip(scales.iter().zip(cpu::slice(&bias)));
+            y.extend(channels.map(|((x, mean), (scale, bias))| (x - mean) * scale + bias));
+            let start = y.len() - pixel.len();
+            options.activation.apply(&mut y[start..]);
         }
     }
-    cpu::tensor(values, [b, pixels, channels])
+    cpu::tensor(y, [b, pixels, channels])
 }
 
-/// Mean and `1 / sqrt(variance + eps)` of `group`'s channels. The one pass cancels nothing that f64 does not have.
-fn statistics(image: &[f32], channels: usize, group: std::ops::Range<usize>, eps: f32) -> (f32, f32) {
-    let count = (image.len() / channels * group.len()) as f64;
-    let (mut sum, mut squares) = (0.0_f64, 0.0_f64);
+/// Mean and `1 / sqrt(variance + eps)` of every channel's group. The one pass cancels nothing that f64 does not have.
+fn statistics(image: &[f32], channels: usize, options: GroupNorm) -> (Vec<f32>, Vec<f32>) {
+    let (mut sums, mut squares) = (vec![0.0_f64; channels], vec![0.0_f64; channels]);
     for pixel in image.chunks_exact(channels) {
-        for value in &pixel[group.clone()] {
+        for (value, (sum, squares)) in pixel.iter().zip(sums.iter_mut().zip(&mut squares)) {
             let value = f64::from(*value);
-            sum += value;
-            squares += value * value;
+            *sum += value;
+            *squares += value * value;
         }
     }
-    let mean = sum / count;
-    let variance = (squares / count - mean * mean).max(0.0);
-    (mean as f32, (variance + f64::from(eps)).sqrt().recip() as f32)
+    let width = channels / options.groups;
+    let count = (image.len() / options.groups) as f64;
+    let of_group = |(sums, squares): (&[f64], &[f64])| {
+        let mean = sums.iter().sum::<f64>() / count;
+        let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
+        (mean as f32, (variance + f64::from(options.eps)).sqrt().recip() as f32)
+    };
+    let groups = sums.chunks_exact(width).zip(squares.chunks_exact(width)).map(of_group);
+    groups.flat_map(|group| std::iter::repeat_n(group, width)).unzip()
 }
