@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use burn_wgpu::wgpu::DeviceType;
+use burn_wgpu::wgpu::{DeviceType, Features};
 use burn_wgpu::{CubeBackend, WgpuSetup};
 
 use crate::error::{Error, Result};
@@ -115,6 +115,21 @@ impl Hardware {
     /// Takes the GPU for software that imitates one, for callers that know better than wgpu.
     pub fn assume_software(&self) {
         Adapter { software: true, ..Adapter::current() }.make_current();
+    }
+
+    /// Lets products be computed in f16, with sums in f32, where that is faster: pictures differ slightly. To be called
+    /// before [`Self::adopt_strategies`].
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a device without f16.
+    pub fn allow_f16(&self) -> Result<()> {
+        let features = self.setup().map(|setup| setup.device.features());
+        if !features.is_some_and(|features| features.contains(Features::SHADER_F16)) {
+            let reason = format!("cannot be f16: {} has no `shader-f16`", self.name());
+            return Err(Error::Parameter { name: "precision".into(), reason });
+        }
+        Adapter { f16: true, ..Adapter::current() }.make_current();
+        Ok(())
     }
 
     fn is_software(&self) -> bool {

@@ -29,7 +29,7 @@ struct Peak {
 }
 
 pub(super) async fn run(options: &Bench) -> Result<()> {
-    let hardware = Rc::new(tune::open(options.device).await?);
+    let hardware = Rc::new(tune::open(options.device, options.precision).await?);
     if let (Some(model), true) = (&options.model, options.memory) {
         return memory(model, hardware, options.json).await;
     }

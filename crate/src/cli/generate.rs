@@ -48,7 +48,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     };
     let bar = progress_bar();
     let start = Instant::now();
-    let hardware = Rc::new(tune::open(options.device).await?);
+    let hardware = Rc::new(tune::open(options.device, options.precision).await?);
     let source = open_model(&options.model).await?;
     let verification = verify(&source);
     let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |loading: Loading| {

@@ -13,7 +13,7 @@ mod tune;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
@@ -36,17 +36,7 @@ enum Action {
     /// Time every kernel at the shapes of Stable Diffusion 1.5, beside what the adapter can do at most.
     Bench(Bench),
     /// Show how the GPU computes matrix products, by what was measured on it.
-    Tune {
-        /// Folder of a model in diffusers layout whose products to measure, those that are known left out.
-        #[arg(long)]
-        model: Option<PathBuf>,
-        /// Seconds to measure for.
-        #[arg(long, default_value_t = 60)]
-        budget: u64,
-        /// Print one JSON object.
-        #[arg(long)]
-        json: bool,
-    },
+    Tune(Tune),
     /// Say what a model is and whether it can run.
     Inspect {
         /// Folder of a model in diffusers layout.
@@ -123,9 +113,35 @@ struct Bench {
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "gpu", value_parser = parse::<Choice>)]
     device: Choice,
+    /// f32, or f16 with sums in f32 where the GPU has it and it is faster: pictures differ slightly.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Tune {
+    /// Folder of a model in diffusers layout whose products to measure, those that are known left out.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Seconds to measure for.
+    #[arg(long, default_value_t = 60)]
+    budget: u64,
+    /// f32, or f16 where that is faster.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What products are computed in.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    F16,
 }
 
 #[derive(Args)]
@@ -160,6 +176,9 @@ struct Generate {
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
     device: Choice,
+    /// f32, or f16 with sums in f32 where the GPU has it and it is faster: pictures differ slightly.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Safetensors file with first latents `latents` and, if any, noise `noise.0`, `noise.1`, …
     #[arg(long)]
     latents: Option<PathBuf>,
@@ -207,7 +226,7 @@ pub(crate) fn run() -> ExitCode {
             Action::Generate(options) => generate::run(&options).await,
             Action::SelfTest => self_test().await,
             Action::Bench(options) => bench::run(&options).await,
-            Action::Tune { model, budget, json } => tune::run(model.as_deref(), budget, json).await,
+            Action::Tune(options) => tune::run(&options).await,
             Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
             Action::Pack(options) => pack::run(&options).await,
             Action::Quality(options) => quality::run(&options).await,

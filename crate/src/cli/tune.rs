@@ -12,9 +12,14 @@ use easel::pipeline::Pipeline;
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
 
+use super::Precision;
+
 /// Opens a device that knows what was measured on it before.
-pub(super) async fn open(choice: Choice) -> Result<Hardware> {
+pub(super) async fn open(choice: Choice, precision: Precision) -> Result<Hardware> {
     let hardware = Hardware::open(choice, Faults::default()).await?;
+    if precision == Precision::F16 {
+        hardware.allow_f16()?;
+    }
     let text = file(&hardware).and_then(|path| std::fs::read_to_string(path).ok());
     hardware.adopt_strategies(&text.unwrap_or_default());
     Ok(hardware)
@@ -39,19 +44,20 @@ fn file(hardware: &Hardware) -> Option<PathBuf> {
     hardware.setup()?;
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = hardware.name().chars().take(100).map(letter).collect();
-    Some(dirs::cache_dir()?.join("easel").join(format!("strategies-{name}.json")))
+    let precision = if hardware.strategies().key().f16 { "-f16" } else { "" };
+    Some(dirs::cache_dir()?.join("easel").join(format!("strategies-{name}{precision}.json")))
 }
 
-pub(super) async fn run(model: Option<&Path>, budget: u64, as_json: bool) -> Result<()> {
-    let hardware = Rc::new(open(Choice::Gpu).await?);
-    if let Some(model) = model {
+pub(super) async fn run(options: &super::Tune) -> Result<()> {
+    let hardware = Rc::new(open(Choice::Gpu, options.precision).await?);
+    if let Some(model) = &options.model {
         let source = Box::new(FolderSource::new(model));
         let pipeline = Pipeline::load(source, Rc::clone(&hardware), Prefer::Full, |_| ()).await?;
-        pipeline.tune(Duration::from_secs(budget)).await?;
+        pipeline.tune(Duration::from_secs(options.budget)).await?;
         keep(&hardware);
     }
     let table = hardware.strategies();
-    if as_json {
+    if options.json {
         println!("{}", table.to_json());
     } else {
         print(&table);

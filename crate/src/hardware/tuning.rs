@@ -7,7 +7,7 @@ use web_time::Instant;
 use super::Hardware;
 use crate::error::Result;
 use crate::kernel::rehearsal::{Pipeline, Rehearsal};
-use crate::kernel::strategy::{Product, Strategy};
+use crate::kernel::strategy::{Adapter, Product, Strategy};
 use crate::kernel::tune::{self, Key, Operands, Stopwatch, Table};
 
 impl Hardware {
@@ -15,7 +15,7 @@ impl Hardware {
     fn key(&self) -> Key {
         let info = self.setup().map(|setup| setup.adapter.get_info());
         let driver = info.map(|info| format!("{} {} {:?}", info.driver, info.driver_info, info.backend));
-        Key::new(self.name(), &driver.unwrap_or_default())
+        Key { f16: Adapter::current().f16, ..Key::new(self.name(), &driver.unwrap_or_default()) }
     }
 
     /// Takes over what was measured on this adapter before, as [`Self::strategies`] gave it. Text that is damaged or

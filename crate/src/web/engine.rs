@@ -116,11 +116,11 @@ struct RequestFields {
 #[wasm_bindgen]
 impl Engine {
     /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software: wgpu does not know
-    /// that in a browser.
+    /// that in a browser. With `f16`, products may be computed in that precision, where the GPU has it.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
-    pub async fn create(device: &str, software: Option<bool>) -> Result<Self, JsValue> {
+    pub async fn create(device: &str, software: Option<bool>, f16: Option<bool>) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
         let faults = Faults::default();
@@ -128,6 +128,9 @@ impl Engine {
         let hardware = Hardware::open(choice, faults).await.map_err(|error| to_js(&error))?;
         if software == Some(true) {
             hardware.assume_software();
+        }
+        if f16 == Some(true) {
+            hardware.allow_f16().map_err(|error| to_js(&error))?;
         }
         Ok(Self { hardware: Rc::new(hardware), canvas: Rc::default(), pipeline: None })
     }

@@ -1,5 +1,6 @@
 // Easel with one UNet.
 import init, { Engine, type Source, UNet } from "easel-wasm";
+import { decideDevice } from "../../../www/src/worker/device.ts";
 import { feignTimestampQuery } from "../../../www/src/worker/timestamp_query.ts";
 import { answerWith } from "./protocol.ts";
 
@@ -29,7 +30,8 @@ function transposed(values: Float32Array, channels: number): Float32Array {
 answerWith(async ({ device, folder, about, inputs }) => {
   feignTimestampQuery();
   await init();
-  const engine = await Engine.create(device);
+  const { software } = await decideDevice(device);
+  const engine = await Engine.create(device, software);
   const unet = await UNet.load(engine, files(folder));
   const [, channels = 0, height = 0, width = 0] = about.shapes.sample;
   const sample = transposed(inputs.sample, channels);

@@ -12,6 +12,7 @@ import type {
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
+import { allowsF16 } from "./location.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
   hideError,
@@ -91,7 +92,8 @@ export class App {
     showProgress("");
     try {
       const canvas = freshCanvas();
-      const params = { device, model: this.#model.href, token: tokenFor(this.#model), canvas };
+      const f16 = allowsF16(new URL(location.href));
+      const params = { device, f16, model: this.#model.href, token: tokenFor(this.#model), canvas };
       const onEvent = (event: LoadEvent) => {
         this.#enter(event.type === "prepare" ? "loading" : "downloading");
         showLoadEvent(event);

@@ -45,6 +45,11 @@ export function locationOf(page: URL, { model, bundled }: Wish): URL {
   return url;
 }
 
+/** Whether `?precision=f16` lets the GPU compute in f16. */
+export function allowsF16(page: URL): boolean {
+  return page.searchParams.get("precision") === "f16";
+}
+
 /** A device choice, or `undefined` for any other text. */
 export function deviceChoice(text: string | null): DeviceChoice | undefined {
   return text === "gpu" || text === "cpu" || text === "auto" ? text : undefined;

@@ -9,6 +9,8 @@ export type DeviceChoice = Device | "auto";
 
 export interface LoadParams {
   device: DeviceChoice;
+  /** Lets the GPU compute in f16. */
+  f16: boolean;
   /** Address of the model's folder, with a slash at its end. */
   model: string;
   /** Access token for the origin of that address. */

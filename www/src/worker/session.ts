@@ -26,7 +26,7 @@ export class Session {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
     feignTimestampQuery();
     await init();
-    const { engine, decision } = await createEngine(params.device);
+    const { engine, decision } = await createEngine(params);
     this.#engine = engine;
     engine.adoptStrategies(await keptStrategies());
     const source = await ModelSource.open(new URL(params.model), {
@@ -118,12 +118,14 @@ function nextFrame(): Promise<void> {
   });
 }
 
-async function createEngine(
-  choice: LoadParams["device"],
-): Promise<{ engine: Engine; decision: DeviceDecision }> {
+async function createEngine({
+  device: choice,
+  f16,
+}: LoadParams): Promise<{ engine: Engine; decision: DeviceDecision }> {
   const decision = await decideDevice(choice);
   try {
-    return { engine: await Engine.create(decision.device, decision.software), decision };
+    const allowed = f16 && decision.device === "gpu";
+    return { engine: await Engine.create(decision.device, decision.software, allowed), decision };
   } catch (error) {
     if (choice !== "auto" || decision.device === "cpu") throw error;
     const device: Device = "cpu";

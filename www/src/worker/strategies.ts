@@ -17,7 +17,7 @@ export async function keepStrategies(table: string): Promise<void> {
 
 async function withStore(
   mode: IDBTransactionMode,
-  action: (store: IDBObjectStore) => IDBRequest<unknown>,
+  action: (store: IDBObjectStore) => IDBRequest,
 ): Promise<unknown> {
   const request = indexedDB.open("easel-strategies", 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);

@@ -39,13 +39,16 @@ pub struct Key {
     pub driver: String,
     /// Version of this crate, whose shaders were measured.
     pub easel: String,
+    /// Whether strategies that compute in f16 were among them.
+    pub f16: bool,
 }
 
 impl Key {
-    /// For this version of the crate.
+    /// For this version of the crate, and f32 alone.
     #[must_use]
     pub fn new(adapter: &str, driver: &str) -> Self {
-        Self { adapter: adapter.into(), driver: driver.into(), easel: env!("CARGO_PKG_VERSION").into() }
+        let easel = env!("CARGO_PKG_VERSION").into();
+        Self { adapter: adapter.into(), driver: driver.into(), easel, f16: false }
     }
 }
 
