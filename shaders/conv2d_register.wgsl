@@ -2,14 +2,15 @@
 //
 // y[b, p, o] = activate(sum x[b, src(p, tap), c] * weight[tap, c, o] + bias[o] + shift[o]) + residual[b, p, o]
 // Register tiles without workgroup memory: an invocation owns ROWS output pixels and COLUMNS groups of four channels.
-// x [batch, h*w, c_in]; weight [kernel*kernel*c_in, o4] in vec4, zero-padded; bias [o4] in vec4;
+// x [batch, h*w, c_in]; weight [kernel*kernel*c_in, o4] groups of four channels (of a packed one, each tap's channels
+// are padded to a multiple of 32); bias [o4] in vec4;
 // shift [calls, c_out], one row of it added before the activation (a residual block's time embedding);
 // residual and y [batch, out_h*out_w, c_out]. Nearest-neighbour upsampling to seen_h x seen_w happens in the load.
 // Dispatch: x over channel tiles, y and z over pixel tiles.
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
 
-@group(0) @binding(#) var<storage, read> x: array<f32>;
-@group(0) @binding(#) var<storage, read> weight: array<vec4<f32>>;
+#include input
+#include weight
 #if BIAS == 1
 @group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
 #endif
@@ -54,6 +55,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let upsample = info[11];
     let seen_h = info[12];
     let seen_w = info[13];
+#if PACKING == 0
+    let tap_rows = c_in;
+#else
+    let tap_rows = (c_in + 31u) / 32u * 32u;
+#endif
     let first_row = (id.z * groups.y * {{WG_Y}}u + id.y) * {{ROWS}}u;
     let first_column = id.x * {{COLUMNS}}u;
     if first_row >= rows || first_column >= o4 {
@@ -81,17 +87,23 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             let inside_$r = sy_$r < seen_h && sx_$r < seen_w;
             let x_$r = select(0u, (image_$r + (sy_$r / upsample) * w + sx_$r / upsample) * c_in, inside_$r);
 #endfor
-            let tap = (ky * kernel + kx) * c_in;
-            for (var i = 0u; i < c_in; i++) {
+            let tap = (ky * kernel + kx) * tap_rows;
+            for (var block = 0u; block < c_in; block += 32u) {
 #for c COLUMNS
-                let w_$c = weight[(tap + i) * o4 + column_$c];
+                let scale_$c = weight_scale(tap + block, column_$c, o4);
+#endfor
+                let end = min(block + 32u, c_in);
+                for (var i = block; i < end; i += 4u) {
+#for c COLUMNS
+                    let w_$c = weight_rows(tap + i, column_$c, o4, scale_$c);
 #endfor
 #for r ROWS
-                let v_$r = select(0.0, x[x_$r + i], inside_$r);
+                    let v_$r = select(vec4<f32>(0.0), x_row(x_$r, i, c_in), inside_$r);
 #for c COLUMNS
-                sum_$r_$c += v_$r * w_$c;
+                    sum_$r_$c += w_$c * v_$r;
 #endfor
 #endfor
+                }
             }
         }
     }

@@ -1,12 +1,12 @@
 // y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]
 //
 // Register tiles without workgroup memory: an invocation owns ROWS rows and COLUMNS groups of four columns.
-// x [rows, k]; weight [k, n4] in vec4, zero-padded; bias [n4] in vec4; residual and y [rows, n].
+// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n].
 // Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
 
-@group(0) @binding(#) var<storage, read> x: array<f32>;
-@group(0) @binding(#) var<storage, read> weight: array<vec4<f32>>;
+#include input
+#include weight
 #if BIAS == 1
 @group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
 #endif
@@ -40,16 +40,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     var sum_$r_$c = vec4<f32>(0.0);
 #endfor
 #endfor
-    for (var i = 0u; i < k; i++) {
+    for (var block = 0u; block < k; block += 32u) {
 #for c COLUMNS
-        let w_$c = weight[i * n4 + column_$c];
+        let scale_$c = weight_scale(block, column_$c, n4);
+#endfor
+        let end = min(block + 32u, k);
+        for (var i = block; i < end; i += 4u) {
+#for c COLUMNS
+            let w_$c = weight_rows(i, column_$c, n4, scale_$c);
 #endfor
 #for r ROWS
-        let v_$r = x[x_$r + i];
+            let v_$r = x_row(x_$r, i, k);
 #for c COLUMNS
-        sum_$r_$c += v_$r * w_$c;
+            sum_$r_$c += w_$c * v_$r;
 #endfor
 #endfor
+        }
     }
 #for r ROWS
     if first_row + $ru < rows {

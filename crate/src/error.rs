@@ -57,6 +57,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file is not the one that the model's manifest names.
+    #[error("{file} is damaged or does not belong to the model: {reason}; fetch it again")]
+    DamagedFile {
+        /// Path relative to the model's root.
+        file: String,
+        /// What differs.
+        reason: String,
+    },
     /// A weight that the architecture needs is in none of the files.
     #[error("{file} has no tensor `{tensor}`: the weights do not belong to this config")]
     MissingTensor {
@@ -148,6 +156,7 @@ impl Error {
             Self::Config { .. } => "bad_config",
             Self::UnsupportedClass { .. } => "unsupported_class",
             Self::Safetensors { .. } => "bad_safetensors",
+            Self::DamagedFile { .. } => "damaged_file",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::TensorShape { .. } => "tensor_shape",
             Self::UnsupportedDtype { .. } => "unsupported_dtype",

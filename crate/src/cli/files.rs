@@ -6,6 +6,7 @@ use easel::error::{Error, Result};
 use easel::pipeline::{Given, Numbers};
 use easel::weights::Weights;
 use easel::weights::dump::{NamedTensor, write};
+use easel::weights::manifest::Manifest;
 use easel::weights::source::FolderSource;
 
 /// The path with `-number` before its extension.
@@ -13,6 +14,15 @@ pub(super) fn numbered(path: &Path, number: u64) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map_or(String::new(), |it| format!(".{}", it.to_string_lossy()));
     path.with_file_name(format!("{stem}-{number}{extension}"))
+}
+
+/// A model's folder. Where it has a manifest, its files have the sizes that it says.
+pub(super) async fn open_model(folder: &Path) -> Result<FolderSource> {
+    let source = FolderSource::new(folder);
+    if let Some(manifest) = Manifest::read(&source).await? {
+        manifest.check_sizes(&source).await?;
+    }
+    Ok(source)
 }
 
 /// Reads `latents` and `noise.N` from a safetensors file.

@@ -10,12 +10,11 @@ use easel::pipeline::{Encoded, Given, Part, Pipeline, Request, Run};
 use easel::sampler::SamplerKind;
 use easel::weights::Prefer;
 use easel::weights::dump::{NamedTensor, TensorData};
-use easel::weights::source::FolderSource;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::Generate;
-use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::files::{check_place, numbered, open_model, read_latents, write_dump, write_png};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -50,7 +49,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(Hardware::open(options.device, Faults::default()).await?);
-    let source = Box::new(FolderSource::new(&options.model));
+    let source = Box::new(open_model(&options.model).await?);
     let pipeline = Pipeline::load(source, hardware, Prefer::Full, |part: Part| {
         bar.set_message(format!("loading {}", part.folder()));
         bar.tick();
@@ -193,7 +192,7 @@ fn report(
     println!("{report}");
 }
 
-fn progress_bar() -> ProgressBar {
+pub(super) fn progress_bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());

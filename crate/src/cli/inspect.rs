@@ -1,17 +1,20 @@
 //! `easel inspect`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use easel::error::Result;
+use easel::error::{Error, Result};
 use easel::pipeline::{Description, Part};
 use easel::sampler::{self, SamplerKind};
 use easel::tokenizer::Tokenizer;
-use easel::weights::source::FolderSource;
+use easel::weights::manifest::Manifest;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
 
-pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
-    let report = report(&FolderSource::new(model)).await;
+use super::files::open_model;
+
+pub(super) async fn run(model: &Path, verify: bool, as_json: bool) -> Result<()> {
+    let report = report(model, verify).await;
     match &report {
         Ok(report) if as_json => println!("{report}"),
         Ok(report) => print_text(report),
@@ -23,8 +26,14 @@ pub(super) async fn run(model: &Path, as_json: bool) -> Result<()> {
     report.map(|_| ())
 }
 
-/// What a model is; an error when it cannot run. Weights are looked at as far as their headers go.
-async fn report(source: &FolderSource) -> Result<Value> {
+/// What a model is; an error when it cannot run. Weights are looked at as far as their headers go, but for `verify`,
+/// which compares every byte with the manifest's hashes.
+async fn report(model: &Path, verify: bool) -> Result<Value> {
+    let source = &open_model(model).await?;
+    if verify {
+        let manifest = Manifest::read(source).await?;
+        manifest.ok_or_else(|| Error::FileNotFound { file: Manifest::FILE.into() })?.verify(source).await?;
+    }
     let description = Description::read(source).await?;
     let positions = description.text_encoder.max_position_embeddings;
     let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
@@ -38,6 +47,7 @@ async fn report(source: &FolderSource) -> Result<Value> {
             "class": description.index.class(part.folder()),
             "tensors": weights.names().count(),
             "bytes": weights.bytes(),
+            "packed": formats(&weights),
         }));
     }
     let sizes = description.sizes();
@@ -56,6 +66,13 @@ async fn report(source: &FolderSource) -> Result<Value> {
     }))
 }
 
+/// How many tensors are packed in each format.
+fn formats(weights: &Weights<'_>) -> BTreeMap<&'static str, usize> {
+    let mut formats = BTreeMap::new();
+    weights.packed().for_each(|(_, quant)| *formats.entry(quant.name()).or_default() += 1);
+    formats
+}
+
 fn print_text(report: &Value) {
     let text = |key: &str| report[key].as_str().map_or_else(|| report[key].to_string(), str::to_owned);
     println!("{}: Easel runs it", text("pipeline"));
@@ -67,6 +84,8 @@ fn print_text(report: &Value) {
         let megabytes = part["bytes"].as_f64().unwrap_or(0.0) / 1e6;
         let name = part["part"].as_str().unwrap_or_default();
         let class = part["class"].as_str().unwrap_or_default();
-        println!("  {name:<13} {class:<22} {megabytes:>9.1} MB, {} tensors", part["tensors"]);
+        let packed = part["packed"].as_object().into_iter().flatten();
+        let packed: String = packed.map(|(format, count)| format!(", {count} in {format}")).collect();
+        println!("  {name:<13} {class:<22} {megabytes:>9.1} MB, {} tensors{packed}", part["tensors"]);
     }
 }

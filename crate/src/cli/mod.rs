@@ -4,6 +4,8 @@
 mod files;
 mod generate;
 mod inspect;
+mod pack;
+mod quality;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
+use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -32,10 +35,58 @@ enum Action {
         /// Folder of a model in diffusers layout.
         #[arg(long)]
         model: PathBuf,
+        /// Compare every byte with the hashes of the model's manifest.
+        #[arg(long)]
+        verify: bool,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
+    /// Write a model with packed weights, in a folder that any web server can serve.
+    Pack(Pack),
+    /// Measure what packing does to a model's pictures.
+    Quality(Quality),
+}
+
+#[derive(Args)]
+struct Pack {
+    /// Folder of a model in diffusers layout.
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder to write; it must not exist.
+    #[arg(long)]
+    out: PathBuf,
+    /// q8, q6, q4, or mixed: q4 with the sensitive layers finer.
+    #[arg(long, value_parser = parse::<Policy>)]
+    quant: Policy,
+    /// Largest size of a weights file, but for single tensors beyond it.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    shard_mib: u64,
+}
+
+#[derive(Args)]
+struct Quality {
+    /// Folder of a model in diffusers layout.
+    #[arg(long)]
+    model: PathBuf,
+    /// q8, q6, q4 or mixed.
+    #[arg(long, value_parser = parse::<Policy>)]
+    quant: Policy,
+    /// Text file with a prompt a line; line N is drawn from seed N.
+    #[arg(long)]
+    prompts: PathBuf,
+    /// Sampler steps; the model's usual number by default.
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Pack one layer at a time, and sort the layers by damage for each byte saved.
+    #[arg(long)]
+    sensitivity: bool,
+    /// gpu, cpu, or auto: the GPU unless it is a software one.
+    #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
+    device: Choice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -116,7 +167,9 @@ pub(crate) fn run() -> ExitCode {
         match command.action {
             Action::Generate(options) => generate::run(&options).await,
             Action::SelfTest => self_test().await,
-            Action::Inspect { model, json } => inspect::run(&model, json).await,
+            Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
+            Action::Pack(options) => pack::run(&options).await,
+            Action::Quality(options) => quality::run(&options).await,
         }
     });
     match result {

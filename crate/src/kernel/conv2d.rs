@@ -5,11 +5,12 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
+use super::form::Form;
 use super::linear::epilogue;
 use super::shader::{Shader, Variant, launch, shader};
-use super::strategy::{Operation, Product, Strategy, WORKGROUP};
+use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu, tune};
+use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("conv2d_register");
 
@@ -84,6 +85,20 @@ pub fn conv2d(
     shift: Option<&Tensor<2>>,
     residual: Option<Tensor<3>>,
 ) -> Tensor<3> {
+    conv2d_by(None, x, weight, shape, bias, shift, residual)
+}
+
+/// [`conv2d`] by a strategy of the caller's choice, for tests and measurements; the CPU has only one.
+#[must_use]
+pub fn conv2d_by(
+    strategy: Option<Strategy>,
+    x: Tensor<3>,
+    weight: &Weight,
+    shape: Conv2d,
+    bias: Option<&Tensor<1>>,
+    shift: Option<&Tensor<2>>,
+    residual: Option<Tensor<3>>,
+) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as Kernels>::conv2d(
         x.into_dispatch(),
         weight.primitive(),
@@ -91,62 +106,52 @@ pub fn conv2d(
         maybe(bias.cloned()),
         maybe(shift.cloned()),
         maybe(residual),
+        strategy,
     ))
 }
 
-fn variant(strategy: Strategy, bias: bool, shift: bool, residual: bool, activation: Activation) -> Variant {
-    let Strategy::Register { rows, columns } = strategy;
-    Variant::new(
-        &REGISTER,
-        &[
-            ("WG_X", WORKGROUP[0]),
-            ("WG_Y", WORKGROUP[1]),
-            ("ROWS", rows),
-            ("COLUMNS", columns),
-            ("BIAS", bias.into()),
-            ("SHIFT", shift.into()),
-            ("RESIDUAL", residual.into()),
-            ("ACTIVATION", activation.define()),
-        ],
-    )
+fn shader(strategy: Strategy) -> &'static Shader {
+    match strategy {
+        Strategy::Register { .. } => &REGISTER,
+    }
 }
 
 pub(super) fn variants() -> Vec<Variant> {
-    let mut all = Vec::new();
-    for strategy in Strategy::ALL {
-        for (bias, shift, residual, activation) in [
-            (true, false, false, Activation::None),
-            (true, true, false, Activation::None),
-            (true, false, true, Activation::None),
-            (true, false, false, Activation::Relu),
-            (false, false, false, Activation::None),
-            (false, false, false, Activation::Relu),
-        ] {
-            all.push(variant(strategy, bias, shift, residual, activation));
-        }
-    }
-    all
+    let forms = Form::examples(&[
+        (true, true, true, Activation::None),
+        (true, false, false, Activation::None),
+        (true, true, false, Activation::None),
+        (true, false, true, Activation::None),
+        (true, false, false, Activation::Relu),
+        (false, false, false, Activation::Relu),
+    ]);
+    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
+    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(
     x: CubeTensor,
-    weight: WeightPrimitive<CubeBackend>,
+    weight: &WeightPrimitive<CubeBackend>,
     shape: &Conv2d,
     bias: Option<CubeTensor>,
     shift: Option<CubeTensor>,
     residual: Option<CubeTensor>,
+    strategy: Option<Strategy>,
 ) -> CubeTensor {
     let [b, _, c_in] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
     let (out_h, out_w) = shape.output();
     let c_out = shape.out_channels;
-    let o4 = c_out.div_ceil(4);
-    let rows = b * out_h * out_w;
-    let k = shape.kernel * shape.kernel * c_in;
-    let product = Product { operation: Operation::Conv2d, quant: None, rows, k, n: c_out };
-    let strategy = tune::strategy(&product);
-    let variant = variant(strategy, bias.is_some(), shift.is_some(), residual.is_some(), shape.activation);
-    let inputs = [Some(x), Some(weight), bias, shift, residual].into_iter().flatten().collect();
+    let form = Form::of(weight, c_in, [&bias, &shift, &residual], shape.activation);
+    let product = Product {
+        operation: Operation::Conv2d,
+        quant: form.quant,
+        rows: b * out_h * out_w,
+        k: shape.kernel * shape.kernel * c_in,
+        n: c_out,
+    };
+    let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
+    let [weight, scales] = weight.buffers();
+    let inputs = [Some(x), weight, scales, bias, shift, residual].into_iter().flatten().collect();
     let info = [
         b,
         shape.height,
@@ -155,7 +160,7 @@ pub(super) fn cube(
         out_h,
         out_w,
         c_out,
-        o4,
+        c_out.div_ceil(4),
         shape.kernel,
         shape.stride,
         shape.padding,
@@ -165,6 +170,7 @@ pub(super) fn cube(
         shape.shift_row,
     ]
     .map(|value| value as u32);
+    let variant = form.variant(strategy, shader(strategy));
     launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), strategy.groups(&product), &info)
 }
 
@@ -173,14 +179,14 @@ const PATCH_BUDGET: usize = 1 << 20;
 
 pub(super) fn flex(
     x: FlexTensor,
-    weight: WeightPrimitive<Flex>,
+    weight: &WeightPrimitive<Flex>,
     shape: &Conv2d,
     bias: Option<FlexTensor>,
     shift: Option<FlexTensor>,
     residual: Option<FlexTensor>,
+    _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, _, c_in] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
     let (out_h, out_w) = shape.output();
     let n = shape.out_channels;
     let x = cpu::values(x);
@@ -191,7 +197,7 @@ pub(super) fn flex(
     for start in (0..rows).step_by(chunk) {
         let end = (start + chunk).min(rows);
         let patches = gather_patches(&x, c_in, shape, start..end);
-        product.extend(cpu::matmul(patches, end - start, weight.clone()));
+        product.extend(panels::product(patches, end - start, weight));
     }
     let bias = add_shift(bias.map(cpu::values), shift.map(cpu::values), n, shape.shift_row);
     let y = epilogue(&product, n, bias, residual.map(cpu::values), shape.activation);

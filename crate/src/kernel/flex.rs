@@ -16,7 +16,12 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
 }
 
 /// `[m, k] x [k, n] -> [m, n]`.
+pub(crate) fn multiply(left: FlexTensor, right: FlexTensor) -> FlexTensor {
+    Flex::float_matmul(left, right)
+}
+
+/// [`multiply`] of values: `left` `[m, k]`.
 pub(crate) fn matmul(left: Vec<f32>, m: usize, right: FlexTensor) -> Vec<f32> {
     let k = left.len() / m.max(1);
-    values(Flex::float_matmul(tensor(left, [m, k]), right))
+    values(multiply(tensor(left, [m, k]), right))
 }

@@ -5,10 +5,11 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
+use super::form::Form;
 use super::shader::{Shader, Variant, launch, shader};
-use super::strategy::{Operation, Product, Strategy, WORKGROUP};
+use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu, tune};
+use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("linear_register");
 
@@ -22,6 +23,19 @@ pub fn linear(
     residual: Option<Tensor<3>>,
     activation: Activation,
 ) -> Tensor<3> {
+    linear_by(None, x, weight, bias, residual, activation)
+}
+
+/// [`linear`] by a strategy of the caller's choice, for tests and measurements; the CPU has only one.
+#[must_use]
+pub fn linear_by(
+    strategy: Option<Strategy>,
+    x: Tensor<3>,
+    weight: &Weight,
+    bias: Option<&Tensor<1>>,
+    residual: Option<Tensor<3>>,
+    activation: Activation,
+) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as Kernels>::linear(
         x.into_dispatch(),
         weight.primitive(),
@@ -29,72 +43,60 @@ pub fn linear(
         maybe(bias.cloned()),
         maybe(residual),
         activation,
+        strategy,
     ))
 }
 
-fn variant(strategy: Strategy, bias: bool, residual: bool, activation: Activation) -> Variant {
-    let Strategy::Register { rows, columns } = strategy;
-    Variant::new(
-        &REGISTER,
-        &[
-            ("WG_X", WORKGROUP[0]),
-            ("WG_Y", WORKGROUP[1]),
-            ("ROWS", rows),
-            ("COLUMNS", columns),
-            ("BIAS", bias.into()),
-            ("RESIDUAL", residual.into()),
-            ("ACTIVATION", activation.define()),
-        ],
-    )
+fn shader(strategy: Strategy) -> &'static Shader {
+    match strategy {
+        Strategy::Register { .. } => &REGISTER,
+    }
 }
 
 pub(super) fn variants() -> Vec<Variant> {
-    let mut all = Vec::new();
-    for strategy in Strategy::ALL {
-        for (bias, residual, activation) in [
-            (false, false, Activation::None),
-            (true, false, Activation::None),
-            (true, true, Activation::None),
-            (true, false, Activation::Silu),
-            (true, false, Activation::Gelu),
-            (true, false, Activation::QuickGelu),
-        ] {
-            all.push(variant(strategy, bias, residual, activation));
-        }
-    }
-    all
+    let forms = Form::examples(&[
+        (true, false, true, Activation::None),
+        (false, false, false, Activation::None),
+        (true, false, false, Activation::None),
+        (true, false, false, Activation::Silu),
+        (true, false, false, Activation::Gelu),
+        (true, false, false, Activation::QuickGelu),
+    ]);
+    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
+    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(
     x: CubeTensor,
-    weight: WeightPrimitive<CubeBackend>,
+    weight: &WeightPrimitive<CubeBackend>,
     n: usize,
     bias: Option<CubeTensor>,
     residual: Option<CubeTensor>,
     activation: Activation,
+    strategy: Option<Strategy>,
 ) -> CubeTensor {
     let [b, rows, k] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
-    let n4 = n.div_ceil(4);
-    let product = Product { operation: Operation::Linear, quant: None, rows: b * rows, k, n };
-    let strategy = tune::strategy(&product);
-    let variant = variant(strategy, bias.is_some(), residual.is_some(), activation);
-    let inputs = [Some(x), Some(weight), bias, residual].into_iter().flatten().collect();
-    let info = [b * rows, k, n, n4].map(|value| value as u32);
+    let form = Form::of(weight, k, [&bias, &None, &residual], activation);
+    let product = Product { operation: Operation::Linear, quant: form.quant, rows: b * rows, k, n };
+    let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
+    let [weight, scales] = weight.buffers();
+    let inputs = [Some(x), weight, scales, bias, residual].into_iter().flatten().collect();
+    let info = [b * rows, k, n, n.div_ceil(4)].map(|value| value as u32);
+    let variant = form.variant(strategy, shader(strategy));
     launch(variant, inputs, Shape::new([b, rows, n]), strategy.groups(&product), &info)
 }
 
 pub(super) fn flex(
     x: FlexTensor,
-    weight: WeightPrimitive<Flex>,
+    weight: &WeightPrimitive<Flex>,
     n: usize,
     bias: Option<FlexTensor>,
     residual: Option<FlexTensor>,
     activation: Activation,
+    _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let WeightPrimitive::F32(weight) = weight;
-    let product = cpu::matmul(cpu::values(x), b * rows, weight);
+    let product = panels::product(cpu::values(x), b * rows, weight);
     let y = epilogue(&product, n, bias.map(cpu::values), residual.map(cpu::values), activation);
     cpu::tensor(y, [b, rows, n])
 }

@@ -7,10 +7,12 @@
 mod attention;
 mod conv2d;
 mod flex;
+mod form;
 mod geglu;
 mod group_norm;
 mod layer_norm;
 mod linear;
+mod panels;
 mod sampler_step;
 pub mod self_test;
 mod shader;
@@ -26,16 +28,17 @@ use burn_flex::Flex;
 use burn_wgpu::CubeBackend;
 
 pub use attention::{Attention, attention};
-pub use conv2d::{Conv2d, conv2d};
+pub use conv2d::{Conv2d, conv2d, conv2d_by};
 pub use geglu::geglu;
 pub use group_norm::{GroupNorm, group_norm};
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{linear, linear_by};
 pub use sampler_step::{MAX_TERMS, sampler_step};
 pub use to_rgb::to_rgb;
 pub use weight::{Maybe, Weight, WeightPrimitive, padded};
 
 use sampler_step::Terms;
+use strategy::Strategy;
 
 /// What an operation applies to its result before a residual is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -94,6 +97,7 @@ pub trait Kernels: burn::backend::Backend {
         #[extension_type] bias: Maybe<Self>,
         #[extension_type] residual: Maybe<Self>,
         activation: Activation,
+        strategy: Option<Strategy>,
     ) -> FloatTensor<Self>;
 
     /// See [`conv2d`].
@@ -104,6 +108,7 @@ pub trait Kernels: burn::backend::Backend {
         #[extension_type] bias: Maybe<Self>,
         #[extension_type] shift: Maybe<Self>,
         #[extension_type] residual: Maybe<Self>,
+        strategy: Option<Strategy>,
     ) -> FloatTensor<Self>;
 
     /// See [`attention`].
@@ -155,8 +160,10 @@ macro_rules! forward {
                 bias: Maybe<Self>,
                 residual: Maybe<Self>,
                 activation: Activation,
+                strategy: Option<Strategy>,
             ) -> FloatTensor<Self> {
-                linear::$side(x, weight, n, bias.into_option(), residual.into_option(), activation)
+                let (bias, residual) = (bias.into_option(), residual.into_option());
+                linear::$side(x, &weight, n, bias, residual, activation, strategy)
             }
 
             fn conv2d(
@@ -166,15 +173,11 @@ macro_rules! forward {
                 bias: Maybe<Self>,
                 shift: Maybe<Self>,
                 residual: Maybe<Self>,
+                strategy: Option<Strategy>,
             ) -> FloatTensor<Self> {
-                conv2d::$side(
-                    x,
-                    weight,
-                    &shape,
-                    bias.into_option(),
-                    shift.into_option(),
-                    residual.into_option(),
-                )
+                let (bias, shift, residual) =
+                    (bias.into_option(), shift.into_option(), residual.into_option());
+                conv2d::$side(x, &weight, &shape, bias, shift, residual, strategy)
             }
 
             fn attention(

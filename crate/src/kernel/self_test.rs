@@ -3,10 +3,12 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::strategy::Strategy;
 use super::{
-    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, geglu, group_norm,
-    layer_norm, linear, padded, sampler_step, to_rgb,
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, conv2d_by, geglu,
+    group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
 };
+use crate::quantization::{Layout, Packed, Quant, pack};
 
 /// An operation with its operands, made on the device that it is given.
 pub struct Case {
@@ -61,6 +63,7 @@ pub fn cases() -> Vec<Case> {
     [
         linear_cases(),
         operand_cases(),
+        strategy_cases(),
         conv2d_cases(),
         attention_cases(),
         group_norm_cases(),
@@ -131,6 +134,54 @@ fn operand_cases() -> Vec<Case> {
             product(tensor([1, 1_048_600, 1], 1, device), device)
         }),
     ]
+}
+
+/// Every strategy on every packing of the weight, in shapes that fill no tile, block or vector.
+fn strategy_cases() -> Vec<Case> {
+    let linear_shapes = [(1, 1, 1), (5, 3, 3), (70, 31, 17), (70, 36, 130), (9, 100, 72), (130, 132, 260)];
+    let conv2d_shapes = [
+        (1, 4, Conv2d::same(3, 5, 5)),
+        (2, 35, Conv2d::same(5, 7, 66)),
+        (1, 36, Conv2d { seen: (14, 9), ..Conv2d::same(7, 5, 70) }),
+        (1, 32, Conv2d { stride: 2, padding: 0, ..Conv2d::same(11, 12, 33) }),
+    ];
+    let mut cases = Vec::new();
+    for strategy in Strategy::ALL {
+        for quant in std::iter::once(None).chain(Quant::ALL.map(Some)) {
+            for (rows, k, n) in linear_shapes {
+                let name = format!("linear {strategy:?} {quant:?} {rows}x{k}x{n}");
+                cases.push(Case::new(name, move |device| {
+                    let weight = weight(quant, Layout { taps: 1, channels: k, n }, device);
+                    let bias = padded(&values(n, 3), device);
+                    let x = tensor([1, rows, k], 1, device);
+                    linear_by(Some(strategy), x, &weight, Some(&bias), None, Activation::None)
+                }));
+            }
+            for (b, channels, shape) in conv2d_shapes {
+                let name = format!("conv2d {strategy:?} {quant:?} {b}x{channels} {shape:?}");
+                cases.push(Case::new(name, move |device| {
+                    let n = shape.out_channels;
+                    let weight = weight(quant, Layout { taps: 9, channels, n }, device);
+                    let bias = padded(&values(n, 3), device);
+                    let x = tensor([b, shape.height * shape.width, channels], 1, device);
+                    conv2d_by(Some(strategy), x, &weight, shape, Some(&bias), None, None)
+                }));
+            }
+        }
+    }
+    cases
+}
+
+fn weight(quant: Option<Quant>, layout: Layout, device: &Device) -> Weight {
+    let values = values(layout.n * layout.channels * layout.taps, 2);
+    match quant {
+        Some(quant) => {
+            let Packed { words, scales } = pack(quant, layout, &values);
+            Weight::from_packed(quant, layout, words, scales, device)
+        }
+        None if layout.taps == 1 => Weight::from_rows(&values, layout.n, layout.channels, device),
+        None => Weight::from_convolution(&values, layout.n, layout.channels, 3, device),
+    }
 }
 
 fn conv2d_cases() -> Vec<Case> {

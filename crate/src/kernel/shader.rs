@@ -32,9 +32,11 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 3] = [
+const SHARED: [(&str, &str); 5] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
+    ("input", include_str!("../../../shaders/shared/input.wgsl")),
     ("store_row", include_str!("../../../shaders/shared/store_row.wgsl")),
+    ("weight", include_str!("../../../shaders/shared/weight.wgsl")),
     ("workgroup_sum", include_str!("../../../shaders/shared/workgroup_sum.wgsl")),
 ];
 

@@ -40,7 +40,7 @@ pub enum Strategy {
 }
 
 /// Workgroup of the register kernels: 64 invocations, more across columns, which share loads of x.
-pub(super) const WORKGROUP: [u32; 2] = [8, 8];
+const WORKGROUP: [u32; 2] = [8, 8];
 
 const MOST_GROUPS: u32 = 32_768;
 
@@ -51,6 +51,12 @@ impl Strategy {
         Self::Register { rows: 4, columns: 1 },
         Self::Register { rows: 1, columns: 1 },
     ];
+
+    /// What its shaders are compiled with.
+    pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
+        let Self::Register { rows, columns } = self;
+        vec![("WG_X", WORKGROUP[0]), ("WG_Y", WORKGROUP[1]), ("ROWS", rows), ("COLUMNS", columns)]
+    }
 
     /// Workgroups for a product; rows are folded below the 65535 workgroups of a dimension.
     pub(super) fn groups(self, product: &Product) -> [u32; 3] {

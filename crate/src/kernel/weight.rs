@@ -1,8 +1,10 @@
 //! Weights in the forms that the kernels read.
 
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, DType, Dispatch, ExtensionType};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::quantization::{Layout, Quant};
 
 const TRANSPOSE_BLOCK: usize = 64;
 
@@ -16,7 +18,17 @@ pub struct Weight {
 #[derive(Debug, Clone)]
 enum Packing {
     /// `[k, n rounded up to 4]`, zero-padded.
-    F32(Tensor<2>),
+    F32(Box<Tensor<2>>),
+    Packed(Box<Packed>),
+}
+
+/// Blocks in the order of [`crate::quantization`].
+#[derive(Debug, Clone)]
+struct Packed {
+    quant: Quant,
+    layout: Layout,
+    words: Tensor<1, Int>,
+    scales: Tensor<1, Int>,
 }
 
 /// [`Weight`] as a backend sees it.
@@ -24,6 +36,17 @@ enum Packing {
 pub enum WeightPrimitive<B: Backend> {
     /// `[k, n rounded up to 4]`, zero-padded.
     F32(FloatTensor<B>),
+    /// Blocks in the order of [`crate::quantization`].
+    Packed {
+        /// Format of the blocks.
+        quant: Quant,
+        /// Size of the whole.
+        layout: Layout,
+        /// Integers, as u32.
+        words: IntTensor<B>,
+        /// f16 numbers, two in a u32, the first below.
+        scales: IntTensor<B>,
+    },
 }
 
 impl Weight {
@@ -49,6 +72,23 @@ impl Weight {
         Self::transposed(values, c_out, &order, device)
     }
 
+    /// From blocks in the order of [`crate::quantization`]: the words and the bits of the f16 scales, which must have
+    /// the lengths that `layout` says. A convolution's `layout` has `kernel * kernel` taps.
+    #[must_use]
+    pub fn from_packed(
+        quant: Quant,
+        layout: Layout,
+        words: Vec<u32>,
+        scales: Vec<u16>,
+        device: &Device,
+    ) -> Self {
+        debug_assert_eq!((words.len(), scales.len()), (layout.words(quant), layout.scales()));
+        let mut halves = scales.into_iter().map(u32::from);
+        let pairs = std::iter::from_fn(|| Some(halves.next()? | halves.next()? << 16)).collect();
+        let (words, scales) = (integers(words, device), integers(pairs, device));
+        Self { packing: Packing::Packed(Box::new(Packed { quant, layout, words, scales })), n: layout.n }
+    }
+
     /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
     fn transposed(rows: &[f32], n: usize, order: &[usize], device: &Device) -> Self {
         let (k, n4) = (order.len(), n.next_multiple_of(4));
@@ -61,7 +101,8 @@ impl Weight {
                 }
             }
         }
-        Self { packing: Packing::F32(Tensor::from_data(TensorData::new(columns, [k, n4]), device)), n }
+        let values = Tensor::from_data(TensorData::new(columns, [k, n4]), device);
+        Self { packing: Packing::F32(Box::new(values)), n }
     }
 
     /// Columns of the product.
@@ -72,9 +113,20 @@ impl Weight {
 
     pub(crate) fn primitive(&self) -> WeightPrimitive<Dispatch> {
         match &self.packing {
-            Packing::F32(values) => WeightPrimitive::F32(values.clone().into_dispatch()),
+            Packing::F32(values) => WeightPrimitive::F32(values.as_ref().clone().into_dispatch()),
+            Packing::Packed(packed) => WeightPrimitive::Packed {
+                quant: packed.quant,
+                layout: packed.layout,
+                words: packed.words.clone().into_dispatch(),
+                scales: packed.scales.clone().into_dispatch(),
+            },
         }
     }
+}
+
+fn integers(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), (device, DType::U32))
 }
 
 /// A vector `[n]` padded with zeros to a multiple of four, as kernels read a bias.

@@ -47,6 +47,14 @@ impl<'a> Loader<'a> {
         Ok(padded(&self.read("bias", &[n]).await?, self.device))
     }
 
+    /// The weight as the file packs it; `None` where it does not.
+    async fn packed_weight(&self, shape: &[usize]) -> Result<Option<Weight>> {
+        let packed = self.weights.read_packed(&format!("{}weight", self.prefix), shape).await?;
+        Ok(packed.map(|(quant, layout, packed)| {
+            Weight::from_packed(quant, layout, packed.words, packed.scales, self.device)
+        }))
+    }
+
     /// A linear layer or a 1x1 convolution with bias.
     pub(crate) async fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
         Ok(Linear {
@@ -57,15 +65,28 @@ impl<'a> Loader<'a> {
 
     /// A linear layer or a 1x1 convolution without bias.
     pub(crate) async fn linear_without_bias(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        let rows = self.read("weight", &[outputs, inputs]).await?;
-        Ok(Linear { weight: Weight::from_rows(&rows, outputs, inputs, self.device), bias: None })
+        let weight = match self.packed_weight(&[outputs, inputs]).await? {
+            Some(weight) => weight,
+            None => {
+                let rows = self.read("weight", &[outputs, inputs]).await?;
+                Weight::from_rows(&rows, outputs, inputs, self.device)
+            }
+        };
+        Ok(Linear { weight, bias: None })
     }
 
     /// A 3x3 convolution; the bias is read where the file has one.
     pub(crate) async fn conv3x3(&self, inputs: usize, outputs: usize) -> Result<Conv3x3> {
-        let values = self.read("weight", &[outputs, inputs, 3, 3]).await?;
+        let shape = [outputs, inputs, 3, 3];
+        let weight = match self.packed_weight(&shape).await? {
+            Some(weight) => weight,
+            None => {
+                let values = self.read("weight", &shape).await?;
+                Weight::from_convolution(&values, outputs, inputs, 3, self.device)
+            }
+        };
         let bias = if self.has("bias") { Some(self.bias(outputs).await?) } else { None };
-        Ok(Conv3x3 { weight: Weight::from_convolution(&values, outputs, inputs, 3, self.device), bias })
+        Ok(Conv3x3 { weight, bias })
     }
 
     /// Scale and shift of a normalisation over `channels`.

@@ -146,6 +146,16 @@ impl Run {
         Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
     }
 
+    /// What the UNet makes of the latents now, `[b, h*w, c]` with a guided batch's negative half first; the run does
+    /// not go on. Nothing at its end.
+    ///
+    /// # Errors
+    /// Those of [`crate::hardware::Hardware::read`].
+    pub async fn model_output(&self) -> Result<Vec<f32>> {
+        let Some(call) = self.shared.sampler.calls.get(self.done) else { return Ok(Vec::new()) };
+        self.shared.pipeline.hardware.read(self.call_unet(call)?).await
+    }
+
     fn call_unet(&self, call: &ModelCall) -> Result<Tensor<3>> {
         let mut x = self.sample.clone();
         if call.input_scale != 1.0 {

@@ -14,10 +14,12 @@
 //! Scales are f16, `[blocks, 4 * n4]`. The value of a weight is its integer times its scale.
 
 mod pack;
+mod policy;
 
 use std::str::FromStr;
 
 pub use pack::{Packed, pack, unpack};
+pub use policy::Policy;
 
 use crate::error::{Error, Result};
 
@@ -89,14 +91,19 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of a tensor `[n, channels]` or `[n, channels, height, width]`, as files have it; `None` for other ranks.
+    /// Of a tensor `[n, channels]` or `[n, channels, height, width]`, as files have it; `None` for other ranks, for
+    /// no numbers at all, and for more than memory could hold: what the others give does not overflow.
     #[must_use]
     pub fn of_shape(shape: &[usize]) -> Option<Self> {
-        match *shape {
-            [n, channels] => Some(Self { taps: 1, channels, n }),
-            [n, channels, height, width] => Some(Self { taps: height.checked_mul(width)?, channels, n }),
-            _ => None,
-        }
+        let layout = match *shape {
+            [n, channels] => Self { taps: 1, channels, n },
+            [n, channels, height, width] => Self { taps: height.checked_mul(width)?, channels, n },
+            _ => return None,
+        };
+        let filled = layout.channels.checked_next_multiple_of(BLOCK)?.checked_mul(layout.taps)?;
+        let bytes =
+            filled.checked_mul(layout.n.checked_next_multiple_of(4)?)?.checked_mul(size_of::<f32>())?;
+        (0 < bytes && isize::try_from(bytes).is_ok()).then_some(layout)
     }
 
     /// Blocks of a tap.
@@ -127,5 +134,11 @@ impl Layout {
     #[must_use]
     pub fn scales(&self) -> usize {
         self.blocks() * self.n4() * 4
+    }
+
+    /// Bytes of words and scales.
+    #[must_use]
+    pub fn bytes(&self, quant: Quant) -> usize {
+        self.words(quant) * size_of::<u32>() + self.scales() * size_of::<u16>()
     }
 }

@@ -102,7 +102,7 @@ mod tests {
         let bytes = write("out.safetensors", &[latents, ids]).unwrap();
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let header = parse_header("out.safetensors", &bytes[8..8 + length], bytes.len() as u64).unwrap();
-        let (latents, ids) = (&header["latents.0"], &header["token_ids"]);
+        let (latents, ids) = (&header.tensors["latents.0"], &header.tensors["token_ids"]);
         assert_eq!((latents.dtype.clone(), latents.shape.as_slice()), (Dtype::F32, [1, 3].as_slice()));
         assert_eq!((ids.dtype.clone(), ids.shape.as_slice()), (Dtype::I64, [2].as_slice()));
         assert_eq!(ids.range.start % 8, 0);

@@ -4,6 +4,9 @@ pub mod aliases;
 pub mod convert;
 pub mod dump;
 pub mod files;
+pub mod manifest;
+pub mod pack;
+pub mod packed;
 pub mod safetensors;
 pub mod source;
 
@@ -11,9 +14,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::quantization::{BLOCK, Layout, Packed, Quant};
 use files::Found;
 pub use files::Prefer;
-use safetensors::{Header, TensorInfo};
+use packed::PackedInfo;
+use safetensors::TensorInfo;
 use source::Source;
 
 /// Most bytes that are read at once, so that a large tensor never stands twice in memory.
@@ -25,6 +30,25 @@ const ROW_GAP_BYTES: u64 = 64 << 10;
 struct Entry {
     file: usize,
     info: TensorInfo,
+    packed: Option<PackedInfo>,
+}
+
+impl Entry {
+    /// Shape before packing.
+    fn shape(&self) -> &[usize] {
+        self.packed.as_ref().map_or(&self.info.shape, |packed| &packed.shape)
+    }
+}
+
+/// The tensors of a file, by name.
+async fn read_entries(source: &dyn Source, path: &str, file: usize) -> Result<BTreeMap<String, Entry>> {
+    let header = safetensors::read_header(source, path).await?;
+    let mut packed = packed::packed_tensors(path, &header)?;
+    let entry = |(name, info)| {
+        let packed = packed.remove(&name);
+        (name, Entry { file, info, packed })
+    };
+    Ok(header.tensors.into_iter().map(entry).collect())
 }
 
 /// The tensors of one part of a model. Only headers are held; numbers are read when asked for.
@@ -59,8 +83,7 @@ impl<'s> Weights<'s> {
     /// # Errors
     /// [`Error::FileNotFound`] or [`Error::Safetensors`].
     pub async fn open_file(source: &'s dyn Source, path: &str) -> Result<Self> {
-        let header = safetensors::read_header(source, path).await?;
-        let entries = header.into_iter().map(|(name, info)| (name, Entry { file: 0, info })).collect();
+        let entries = read_entries(source, path, 0).await?;
         Ok(Self { source, place: path.to_owned(), files: vec![path.to_owned()], entries })
     }
 
@@ -70,20 +93,18 @@ impl<'s> Weights<'s> {
         index: String,
         weight_map: BTreeMap<String, String>,
     ) -> Result<Self> {
-        let mut headers: BTreeMap<String, (usize, Header)> = BTreeMap::new();
+        let mut shards: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
         let mut entries = BTreeMap::new();
         let mut files = Vec::new();
         for (name, shard) in weight_map {
             let path = format!("{folder}/{shard}");
-            if !headers.contains_key(&path) {
-                headers.insert(path.clone(), (files.len(), safetensors::read_header(source, &path).await?));
+            if !shards.contains_key(&path) {
+                shards.insert(path.clone(), read_entries(source, &path, files.len()).await?);
                 files.push(path.clone());
             }
-            let found =
-                headers.get_mut(&path).and_then(|(file, header)| Some((*file, header.remove(&name)?)));
-            let (file, info) =
-                found.ok_or_else(|| Error::MissingTensor { file: path, tensor: name.clone() })?;
-            entries.insert(name, Entry { file, info });
+            let found = shards.get_mut(&path).and_then(|entries| entries.remove(&name));
+            let entry = found.ok_or_else(|| Error::MissingTensor { file: path, tensor: name.clone() })?;
+            entries.insert(name, entry);
         }
         Ok(Self { source, place: index, files, entries })
     }
@@ -94,10 +115,16 @@ impl<'s> Weights<'s> {
         self.find(name).is_some()
     }
 
-    /// Shape of a tensor as the file has it.
+    /// Shape of a tensor as the file has it; of a packed one, before it was packed.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.find(name).map(|entry| entry.info.shape.as_slice())
+        self.find(name).map(Entry::shape)
+    }
+
+    /// Tensors that are packed, in alphabetical order, with their formats.
+    pub fn packed(&self) -> impl Iterator<Item = (&str, Quant)> {
+        let quant = |entry: &Entry| entry.packed.as_ref().map(|packed| packed.quant);
+        self.entries.iter().filter_map(move |(name, entry)| Some((name.as_str(), quant(entry)?)))
     }
 
     /// Names as the files have them, in alphabetical order.
@@ -122,7 +149,25 @@ impl<'s> Weights<'s> {
         self.entries.values().map(|entry| entry.info.range.end - entry.info.range.start).sum()
     }
 
-    /// All numbers of a tensor as f32, in the order of the file.
+    /// The blocks of a packed layer as the file has them; `None` for a tensor that is not packed as a layer is.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], and those of the source.
+    pub async fn read_packed(
+        &self,
+        name: &str,
+        expected_shape: &[usize],
+    ) -> Result<Option<(Quant, Layout, Packed)>> {
+        let entry = self.checked(name, expected_shape)?;
+        match &entry.packed {
+            Some(info) if !info.is_table => {
+                Ok(Some((info.quant, info.layout, self.read_blocks(entry, info).await?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// All numbers of a tensor as f32, in the order of the file; those of a packed one unpacked.
     ///
     /// The shape must be `expected_shape` up to dimensions of 1 at the end ([`aliases::same_layout`]).
     ///
@@ -130,15 +175,27 @@ impl<'s> Weights<'s> {
     /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::UnsupportedDtype`], and those of the source.
     pub async fn read_f32(&self, name: &str, expected_shape: &[usize]) -> Result<Vec<f32>> {
         let entry = self.checked(name, expected_shape)?;
-        let range = entry.info.range.clone();
+        if let Some(info) = &entry.packed {
+            return Ok(packed::numbers(info, &self.read_blocks(entry, info).await?));
+        }
         let mut numbers = Vec::with_capacity(entry.info.shape.iter().product());
-        let mut start = range.start;
-        while start < range.end {
-            let end = range.end.min(start + PIECE_BYTES);
-            self.append(entry, start..end, &mut numbers).await?;
-            start = end;
+        for piece in pieces(entry.info.range.clone()) {
+            self.append(entry, piece, &mut numbers).await?;
         }
         Ok(numbers)
+    }
+
+    /// The bytes of a tensor as they are in the file, piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], those of the source and of `take`.
+    pub async fn read_raw(&self, name: &str, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let missing = || Error::MissingTensor { file: self.place.clone(), tensor: name.to_owned() };
+        let entry = self.entries.get(name).ok_or_else(missing)?;
+        for piece in pieces(entry.info.range.clone()) {
+            take(&self.read_exactly(entry, piece).await?)?;
+        }
+        Ok(())
     }
 
     /// The given rows of a matrix `[count, width]` as f32, one after the other in the order asked for; a row may
@@ -161,6 +218,9 @@ impl<'s> Weights<'s> {
         let mut wanted = rows.to_vec();
         wanted.sort_unstable();
         wanted.dedup();
+        if let Some(info) = &entry.packed {
+            return self.read_packed_rows(entry, info, rows).await;
+        }
         let row_bytes = (entry.info.range.end - entry.info.range.start) / count.max(1) as u64;
         let mut read = BTreeMap::new();
         for run in runs(&wanted, row_bytes) {
@@ -180,6 +240,43 @@ impl<'s> Weights<'s> {
         Ok(numbers)
     }
 
+    /// Rows of a packed table, which lie in blocks of [`BLOCK`] rows.
+    async fn read_packed_rows(&self, entry: &Entry, info: &PackedInfo, rows: &[usize]) -> Result<Vec<f32>> {
+        let [_, width] = info.shape[..] else { return Ok(Vec::new()) };
+        let mut blocks = BTreeMap::new();
+        for block in rows.iter().map(|row| row / BLOCK) {
+            if !blocks.contains_key(&block) {
+                let piece =
+                    if info.is_table { packed::row_blocks(info, block..block + 1) } else { info.clone() };
+                let read = self.read_blocks(entry, &piece).await?;
+                blocks.insert(block, packed::numbers(&piece, &read));
+            }
+        }
+        let mut numbers = Vec::with_capacity(rows.len() * width);
+        for row in rows {
+            let at = if info.is_table { row % BLOCK } else { *row };
+            let of_row = blocks.get(&(row / BLOCK)).and_then(|block| block.get(at * width..(at + 1) * width));
+            numbers.extend_from_slice(of_row.unwrap_or_default());
+        }
+        Ok(numbers)
+    }
+
+    async fn read_blocks(&self, entry: &Entry, info: &PackedInfo) -> Result<Packed> {
+        let mut packed = Packed {
+            words: Vec::with_capacity(info.layout.words(info.quant)),
+            scales: Vec::with_capacity(info.layout.scales()),
+        };
+        for piece in pieces(info.words.clone()) {
+            let bytes = self.read_exactly(entry, piece).await?;
+            packed.words.extend(bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes));
+        }
+        for piece in pieces(info.scales.clone()) {
+            let bytes = self.read_exactly(entry, piece).await?;
+            packed.scales.extend(bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes));
+        }
+        Ok(packed)
+    }
+
     fn find(&self, name: &str) -> Option<&Entry> {
         let other = || aliases::alternatives(name).into_iter().find_map(|name| self.entries.get(&name));
         self.entries.get(name).or_else(other)
@@ -192,13 +289,16 @@ impl<'s> Weights<'s> {
     fn checked(&self, name: &str, expected_shape: &[usize]) -> Result<&Entry> {
         let missing = || Error::MissingTensor { file: self.place.clone(), tensor: name.to_owned() };
         let entry = self.find(name).ok_or_else(missing)?;
-        if !aliases::same_layout(expected_shape, &entry.info.shape) {
+        if !aliases::same_layout(expected_shape, entry.shape()) {
             return Err(Error::TensorShape {
                 file: self.file(entry),
                 tensor: name.to_owned(),
                 expected: expected_shape.to_vec(),
-                found: entry.info.shape.clone(),
+                found: entry.shape().to_vec(),
             });
+        }
+        if entry.packed.is_some() {
+            return Ok(entry);
         }
         // A format of unknown width leaves the shape unchecked against the bytes: nothing may be allocated by it.
         if !convert::readable(&entry.info.dtype) {
@@ -209,6 +309,11 @@ impl<'s> Weights<'s> {
     }
 
     async fn append(&self, entry: &Entry, range: Range<u64>, numbers: &mut Vec<f32>) -> Result<()> {
+        convert::append_f32(&entry.info.dtype, &self.read_exactly(entry, range).await?, numbers);
+        Ok(())
+    }
+
+    async fn read_exactly(&self, entry: &Entry, range: Range<u64>) -> Result<Vec<u8>> {
         let file = self.file(entry);
         let length = range.end - range.start;
         let bytes = self.source.read(&file, range).await?;
@@ -216,9 +321,15 @@ impl<'s> Weights<'s> {
             let reason = format!("{} bytes came where {length} were asked for", bytes.len());
             return Err(Error::Io { file, reason });
         }
-        convert::append_f32(&entry.info.dtype, &bytes, numbers);
-        Ok(())
+        Ok(bytes)
     }
+}
+
+/// The range in pieces of at most [`PIECE_BYTES`].
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let Range { start, end } = range;
+    let at = move |piece: u64| (start + piece * PIECE_BYTES).min(end);
+    (0..(end - start).div_ceil(PIECE_BYTES)).map(move |piece| at(piece)..at(piece + 1))
 }
 
 /// Ranges that cover the sorted rows `wanted`, joining neighbours and keeping each below one piece.

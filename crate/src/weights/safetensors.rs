@@ -96,8 +96,14 @@ pub struct TensorInfo {
     pub range: Range<u64>,
 }
 
-/// The tensors of a file, by name.
-pub type Header = BTreeMap<String, TensorInfo>;
+/// What the header of a file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The tensors, by name.
+    pub tensors: BTreeMap<String, TensorInfo>,
+    /// Free texts of the writer.
+    pub metadata: BTreeMap<String, String>,
+}
 
 /// Reads and checks the header of `path`.
 ///
@@ -125,22 +131,22 @@ pub async fn read_header(source: &dyn Source, path: &str) -> Result<Header> {
 /// [`Error::Safetensors`]: no JSON, a name twice, a tensor outside the file, overlaps, gaps, or a byte count
 /// that is not shape times dtype.
 pub fn parse_header(file: &str, json: &[u8], file_size: u64) -> Result<Header> {
-    let Entries(entries) = serde_json::from_slice(json)
+    let Entries { entries, metadata } = serde_json::from_slice(json)
         .map_err(|error| damaged(file, format!("its header does not parse: {error}")))?;
     let data = LENGTH_BYTES + json.len() as u64;
-    let mut header = Header::new();
+    let mut header = Header { metadata: metadata.unwrap_or_default(), ..Header::default() };
     for (name, entry) in entries {
         let info = entry
             .check(data, file_size)
             .map_err(|reason| damaged(file, format!("tensor `{name}` {reason}")))?;
-        header.insert(name, info);
+        header.tensors.insert(name, info);
     }
     check_contiguous(file, &header, data, file_size)?;
     Ok(header)
 }
 
 fn check_contiguous(file: &str, header: &Header, data: u64, file_size: u64) -> Result<()> {
-    let mut tensors: Vec<_> = header.iter().map(|(name, info)| (&info.range, name)).collect();
+    let mut tensors: Vec<_> = header.tensors.iter().map(|(name, info)| (&info.range, name)).collect();
     tensors.sort_by_key(|(range, _)| (range.start, range.end));
     let mut end = data;
     for (range, name) in tensors {
@@ -187,7 +193,11 @@ impl Entry {
 }
 
 /// The members of the header, refusing a name that comes twice (readers would differ on which one counts).
-struct Entries(BTreeMap<String, Entry>);
+#[derive(Default)]
+struct Entries {
+    entries: BTreeMap<String, Entry>,
+    metadata: Option<BTreeMap<String, String>>,
+}
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -205,22 +215,20 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Entries, A::Error> {
-        let mut entries = BTreeMap::new();
-        let mut metadata = false;
+        let mut all = Entries::default();
         while let Some(name) = map.next_key::<String>()? {
             if name == METADATA {
-                map.next_value::<BTreeMap<String, String>>()?;
-                if std::mem::replace(&mut metadata, true) {
+                if all.metadata.replace(map.next_value()?).is_some() {
                     return Err(A::Error::custom("`__metadata__` comes twice"));
                 }
             } else {
                 let entry = map.next_value()?;
-                if entries.insert(name.clone(), entry).is_some() {
+                if all.entries.insert(name.clone(), entry).is_some() {
                     return Err(A::Error::custom(format!("tensor `{name}` comes twice")));
                 }
             }
         }
-        Ok(Entries(entries))
+        Ok(all)
     }
 }
 
@@ -242,10 +250,11 @@ mod tests {
     fn good() {
         let header = parse(GOOD, 26).unwrap();
         let data = 8 + GOOD.len() as u64;
-        assert_eq!(header.keys().collect::<Vec<_>>(), ["a", "b", "e"]);
-        assert_eq!(header["a"].shape, [2, 3]);
-        assert_eq!(header["b"].range, data + 24..data + 26);
-        assert!(parse("{}", 0).unwrap().is_empty());
+        assert_eq!(header.tensors.keys().collect::<Vec<_>>(), ["a", "b", "e"]);
+        assert_eq!(header.metadata, [("format".to_owned(), "pt".to_owned())].into());
+        assert_eq!(header.tensors["a"].shape, [2, 3]);
+        assert_eq!(header.tensors["b"].range, data + 24..data + 26);
+        assert!(parse("{}", 0).unwrap().tensors.is_empty());
     }
 
     #[test]
@@ -278,7 +287,7 @@ mod tests {
             assert_eq!(error.code(), "bad_safetensors", "{json}");
         }
         let unknown = parse(&one("F4", "[8]", "[0,4]"), 4).unwrap();
-        assert_eq!(unknown["a"].dtype, Dtype::Other("F4".to_owned()));
+        assert_eq!(unknown.tensors["a"].dtype, Dtype::Other("F4".to_owned()));
     }
 
     /// Every cut and many random changes of a good header: an error or a header inside the file, no panic.
@@ -300,7 +309,7 @@ mod tests {
                 let at = random(json.len());
                 json[at] = alphabet[random(alphabet.len())];
             }
-            for info in parse_header("x", &json, size).into_iter().flatten().map(|(_, info)| info) {
+            for info in parse_header("x", &json, size).iter().flat_map(|header| header.tensors.values()) {
                 assert!(info.range.start <= info.range.end && info.range.end <= size);
             }
         }

@@ -138,6 +138,11 @@ impl MemorySource {
     pub fn insert(&mut self, path: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         self.files.insert(path.into(), bytes.into());
     }
+
+    /// The bytes of a file, which begins empty.
+    pub fn file_mut(&mut self, path: &str) -> &mut Vec<u8> {
+        self.files.entry(path.to_owned()).or_default()
+    }
 }
 
 impl Source for MemorySource {

@@ -1,0 +1,96 @@
+//! From a strategy and a form of operands to the shader of a product.
+
+use burn_wgpu::{CubeBackend, CubeTensor};
+
+use super::Activation;
+use super::shader::{Shader, Variant};
+use super::strategy::Strategy;
+use super::weight::WeightPrimitive;
+use crate::quantization::Quant;
+
+/// What a product's kernel is compiled for beside its strategy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// Packing of the weight; `None` for f32.
+    pub(super) quant: Option<Quant>,
+    /// Input channels are a multiple of four.
+    pub(super) vec4: bool,
+    /// A vector is added.
+    pub(super) bias: bool,
+    /// A row of a matrix is added, as only convolutions do.
+    pub(super) shift: bool,
+    /// A tensor is added to the result.
+    pub(super) residual: bool,
+    /// Applied before the residual.
+    pub(super) activation: Activation,
+}
+
+impl Form {
+    /// Of operands: `channels` are the input's.
+    pub(super) fn of(
+        weight: &WeightPrimitive<CubeBackend>,
+        channels: usize,
+        [bias, shift, residual]: [&Option<CubeTensor>; 3],
+        activation: Activation,
+    ) -> Self {
+        Self {
+            quant: weight.quant(),
+            vec4: channels.is_multiple_of(4),
+            bias: bias.is_some(),
+            shift: shift.is_some(),
+            residual: residual.is_some(),
+            activation,
+        }
+    }
+
+    /// The shader of `strategy`.
+    pub(super) fn variant(&self, strategy: Strategy, shader: &'static Shader) -> Variant {
+        let mut defines = strategy.defines();
+        defines.extend([
+            ("PACKING", self.quant.map_or(0, |quant| quant.bits() as u32)),
+            ("VEC4", self.vec4.into()),
+            ("BIAS", self.bias.into()),
+            ("SHIFT", self.shift.into()),
+            ("RESIDUAL", self.residual.into()),
+            ("ACTIVATION", self.activation.define()),
+        ]);
+        Variant::new(shader, &defines)
+    }
+
+    /// For tests of shaders: every epilogue of `epilogues` (bias, shift, residual, activation) on one form of operands,
+    /// and one epilogue on every other.
+    pub(super) fn examples(epilogues: &[(bool, bool, bool, Activation)]) -> Vec<Self> {
+        let form = |quant, vec4, &(bias, shift, residual, activation)| Self {
+            quant,
+            vec4,
+            bias,
+            shift,
+            residual,
+            activation,
+        };
+        let mut all: Vec<Self> = epilogues.iter().map(|epilogue| form(None, true, epilogue)).collect();
+        all.extend(epilogues.first().map(|first| form(None, false, first)));
+        for quant in Quant::ALL {
+            all.extend(epilogues.first().map(|first| form(Some(quant), true, first)));
+            all.extend(epilogues.first().map(|first| form(Some(quant), false, first)));
+        }
+        all
+    }
+}
+
+impl WeightPrimitive<CubeBackend> {
+    pub(super) fn quant(&self) -> Option<Quant> {
+        match self {
+            Self::F32(_) => None,
+            Self::Packed { quant, .. } => Some(*quant),
+        }
+    }
+
+    /// As the shaders bind it.
+    pub(super) fn buffers(&self) -> [Option<CubeTensor>; 2] {
+        match self {
+            Self::F32(values) => [Some(values.clone()), None],
+            Self::Packed { words, scales, .. } => [Some(words.clone()), Some(scales.clone())],
+        }
+    }
+}
