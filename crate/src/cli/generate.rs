@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::Generate;
-use super::files::{check_place, numbered, open_model, read_latents, write_dump, write_png};
+use super::files::{check_place, numbered, read_latents, write_dump, write_png};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -49,7 +49,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(Hardware::open(options.device, Faults::default()).await?);
-    let source = Box::new(open_model(&options.model).await?);
+    let source = Box::new(options.model.open().await?);
     let pipeline = Pipeline::load(source, hardware, Prefer::Full, |part: Part| {
         bar.set_message(format!("loading {}", part.folder()));
         bar.tick();

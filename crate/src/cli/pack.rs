@@ -8,17 +8,18 @@ use easel::error::{Error, Result};
 use easel::pipeline::{Description, Part};
 use easel::weights::manifest::{Manifest, ManifestFile, hex};
 use easel::weights::pack::{Target, pack_part};
+use easel::weights::source::{MAX_VOCABULARY_BYTES, read_bytes};
 use sha2::{Digest as _, Sha256};
 
 use super::Pack;
-use super::files::open_model;
 use super::generate::progress_bar;
+use super::model::Model;
 
 /// Endings of files that are copied, beside weights, when they lie in the model's folder or in a part's.
 const TEXTS: [&str; 3] = ["json", "txt", "md"];
 
 pub(super) async fn run(options: &Pack) -> Result<()> {
-    let source = open_model(&options.model).await?;
+    let source = options.model.open().await?;
     Description::read(&source).await?;
     if options.out.exists() {
         return Err(failed(&options.out, &"it exists; name a new folder"));
@@ -30,8 +31,12 @@ pub(super) async fn run(options: &Pack) -> Result<()> {
         bar.tick();
         pack_part(&source, part.folder(), &options.quant, options.shard_mib << 20, &mut folder).await?;
     }
-    for path in texts(&options.model)? {
-        let bytes = fs::read(options.model.join(&path)).map_err(|error| failed(Path::new(&path), &error))?;
+    let texts = match &source {
+        Model::Folder(_) => texts(&options.model.model)?,
+        Model::SingleFile(file) => file.texts().await?,
+    };
+    for path in texts {
+        let bytes = read_bytes(&source, &path, MAX_VOCABULARY_BYTES).await?.unwrap_or_default();
         folder.append(&path, &bytes)?;
     }
     let (files, bytes) = folder.finish()?;
