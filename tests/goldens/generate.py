@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs]`; no names means all."""
+"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [singles]`; no names means all."""
 
 import os
 import pathlib
@@ -17,12 +17,14 @@ import transformers  # noqa: E402
 import randn_tables  # noqa: E402
 import runs  # noqa: E402
 import sampler_tables  # noqa: E402
+import single_files  # noqa: E402
 import tiny_models  # noqa: E402
 import tokenizers_made  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE / "models"
 TOKENIZER_MODELS = ("sd1", "sd2", "bk")
+SINGLE_FILES = ("sd1", "sd2", "bk", "lcm")
 
 
 def models():
@@ -37,6 +39,7 @@ PARTS = {
     "models": models,
     "tokens": lambda: tokenizers_made.write(HERE / "tokens.json", MODELS, TOKENIZER_MODELS),
     "runs": lambda: runs.write(HERE / "runs", MODELS),
+    "singles": lambda: single_files.write(HERE / "single_files", MODELS, SINGLE_FILES),
 }
 
 

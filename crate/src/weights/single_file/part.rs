@@ -200,3 +200,62 @@ impl PartFile {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::block_on;
+    use crate::weights::safetensors::parse_header;
+    use crate::weights::source::MemorySource;
+
+    fn info(shape: &[usize], range: Range<u64>) -> TensorInfo {
+        TensorInfo { dtype: Dtype::F16, shape: shape.to_vec(), range }
+    }
+
+    /// Every range of a file of all kinds of tensors is the same piece of the whole.
+    #[test]
+    fn any_range_is_a_piece_of_the_whole() {
+        let bytes: Vec<u8> = (0..60).collect();
+        let mut source = MemorySource::default();
+        source.insert("c", bytes.clone());
+        let projections = info(&[6, 2], 8..32);
+        let tensors = vec![
+            Renamed::transpose("turned", &info(&[2, 3], 40..52)).unwrap(),
+            Renamed::rows("v", &projections, 2, 3).unwrap(),
+            Renamed::rows("q", &projections, 0, 3).unwrap(),
+            Renamed::whole("empty", &info(&[0], 32..32)),
+            Renamed::matrix("matrix", &info(&[2, 1, 1, 1], 52..56)),
+        ];
+        let part = PartFile::new("c", tensors).unwrap();
+        let read = |range| block_on(part.read(&source, "c", range)).unwrap();
+        let whole = read(0..part.size());
+        assert_eq!(whole.len() as u64, part.size());
+        for start in 0..part.size() {
+            for end in start..=part.size() {
+                assert_eq!(read(start..end), whole[start as usize..end as usize], "{start}..{end}");
+            }
+        }
+        let header = parse_header("c", &whole[8..part.header.len()], part.size()).unwrap().tensors;
+        let tensor = |name: &str| {
+            let range = header[name].range.clone();
+            (header[name].shape.as_slice(), &whole[range.start as usize..range.end as usize])
+        };
+        assert_eq!(tensor("q"), ([2, 2].as_slice(), &bytes[8..16]));
+        assert_eq!(tensor("v"), ([2, 2].as_slice(), &bytes[24..32]));
+        assert_eq!(
+            tensor("turned"),
+            ([3, 2].as_slice(), [40, 41, 46, 47, 42, 43, 48, 49, 44, 45, 50, 51].as_slice())
+        );
+        assert_eq!(tensor("matrix"), ([2, 1].as_slice(), &bytes[52..56]));
+    }
+
+    #[test]
+    fn what_cannot_be_cut_or_turned() {
+        assert_eq!(Renamed::rows("a", &info(&[4, 2], 0..16), 0, 3), None);
+        assert_eq!(Renamed::rows("a", &info(&[], 0..2), 0, 3), None);
+        assert_eq!(Renamed::transpose("a", &info(&[4], 0..8)), None);
+        assert_eq!(Renamed::transpose("a", &info(&[1 << 13, 1 << 13], 0..1 << 27)), None);
+        let twice = vec![Renamed::whole("a", &info(&[1], 0..2)), Renamed::whole("a", &info(&[1], 2..4))];
+        assert_eq!(PartFile::new("c", twice).unwrap_err().code(), "bad_safetensors");
+    }
+}

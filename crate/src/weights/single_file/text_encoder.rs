@@ -153,23 +153,21 @@ fn open_clip_layer(layer: usize, rest: &str, info: &TensorInfo) -> Option<Vec<Re
 fn structure(checkpoint: &Checkpoint<'_>, place: Place, renamed: &[Renamed]) -> Result<Structure> {
     let shape = |name: &str| renamed.iter().find(|tensor| tensor.name() == name).map(Renamed::shape);
     let size = |name: &str, dimension: usize| {
-        let missing = || Error::MissingTensor {
-            file: checkpoint.file.to_owned(),
-            tensor: format!("{}{name}", place.prefix),
-        };
+        let missing = || Error::MissingTensor { file: checkpoint.file.to_owned(), tensor: name.to_owned() };
         shape(name).and_then(|shape| shape.get(dimension)).copied().ok_or_else(missing)
     };
     let numbers =
         renamed.iter().filter_map(|tensor| tensor.name().strip_prefix("text_model.encoder.layers."));
     let layers: BTreeMap<usize, ()> = numbers.filter_map(|rest| Some((numbered(rest)?.0, ()))).collect();
     let gap = || unsupported(checkpoint, &format!("{}* with a layer left out", place.prefix));
+    let num_hidden_layers = count(&layers).ok_or_else(gap)?;
     let tokens = "text_model.embeddings.token_embedding.weight";
     let hidden_size = size(tokens, 1)?;
     Ok(Structure {
         vocab_size: size(tokens, 0)?,
         hidden_size,
         intermediate_size: size("text_model.encoder.layers.0.mlp.fc1.weight", 0)?,
-        num_hidden_layers: count(&layers).ok_or_else(gap)?,
+        num_hidden_layers,
         num_attention_heads: (hidden_size / HEAD_WIDTH).max(1),
         max_position_embeddings: size("text_model.embeddings.position_embedding.weight", 0)?,
         projection_dim: match place.kind {
