@@ -38,8 +38,9 @@ fn a_packed_checkpoint_is_a_folder_that_draws() -> TestResult {
     let easel = with_checkpoint("single-pack", "sd2")?;
     let [single, folder, packed] =
         ["model.safetensors", "model", "packed"].map(|name| easel.path(name).to_string_lossy().into_owned());
-    let arguments = ["pack", "--model", &single, "--config", &folder, "--quant", "f16", "--out", &packed];
+    let arguments = ["pack", "--model", &single, "--config", &folder, "--quant", "q8", "--out", &packed];
     command::run(&arguments).success();
+    assert_eq!(easel.names(), ["model", "model.safetensors", "packed"]);
     easel.generate(&[("--model", &packed)]).success();
     Ok(())
 }

@@ -18,7 +18,7 @@ use easel::weights::single_file::{Companions, Prediction, SingleFileSource};
 use easel::weights::source::{FolderSource, MemorySource, Source, read_json};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use single_file::{GOLDENS, Hollow, Raw, TestResult, checkpoint, file, model, read, recipes};
+use single_file::{GOLDENS, Hollow, Raw, TestResult, checkpoint, file, model, read};
 
 const FILE: &str = "model.safetensors";
 const WEIGHTS: [&str; 4] = [
@@ -28,6 +28,19 @@ const WEIGHTS: [&str; 4] = [
     "text_encoder_2/model.safetensors",
 ];
 const FULL_SIZE: [&str; 4] = ["sd1", "sd1-inpainting", "sd2", "sdxl"];
+
+/// Names of the recipes, which are those of golden models.
+fn recipes() -> TestResult<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(format!("{GOLDENS}/single_files"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "recipe") {
+            names.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        }
+    }
+    assert!(!names.is_empty(), "there are no recipes");
+    Ok(names)
+}
 
 fn open(source: impl Source + 'static, companions: Companions) -> easel::error::Result<SingleFileSource> {
     block_on(SingleFileSource::open(Box::new(source), FILE, companions))

@@ -28,19 +28,6 @@ pub(crate) fn read(source: &dyn Source, file: &str, info: &TensorInfo) -> TestRe
     Ok(Raw { dtype: info.dtype.clone(), shape: info.shape.clone(), bytes })
 }
 
-/// Names of the recipes, which are those of golden models.
-pub(crate) fn recipes() -> TestResult<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(format!("{GOLDENS}/single_files"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "recipe") {
-            names.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
-        }
-    }
-    assert!(!names.is_empty(), "there are no recipes");
-    Ok(names)
-}
-
 /// All tensors of a golden model, as `part/name`.
 pub(crate) fn model(name: &str) -> TestResult<BTreeMap<String, Raw>> {
     let folder = format!("{GOLDENS}/models/{name}");
