@@ -2,20 +2,20 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import { bundledModel } from "./tools/vite/bundled_model.mjs";
 import { contentSecurityPolicy } from "./tools/vite/content_security_policy.mjs";
+import { modelPlaces } from "./tools/vite/model_places.mjs";
 import { serviceWorker } from "./tools/vite/service_worker.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-// Origins besides the page's own that `?model=URL` may name, separated by spaces.
-const modelHosts = (process.env.EASEL_MODEL_HOSTS ?? "").split(" ").filter(Boolean);
+const places = modelPlaces(process.env);
 
 export default defineConfig({
   root: here("www"),
   base: "./",
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
-  define: { __MODEL_HOSTS__: JSON.stringify(modelHosts) },
-  plugins: [contentSecurityPolicy(modelHosts), bundledModel("models/starter"), serviceWorker()],
+  define: { __MODEL_PLACES__: JSON.stringify(places) },
+  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), serviceWorker()],
   worker: { format: "es" },
   build: {
     outDir: here("dist"),

@@ -24,20 +24,8 @@
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include activation
+#include shift
 #include store_row
-
-#if SHIFT == 1
-fn shift_of(column4: u32) -> vec4<f32> {
-    let c_out = info[6];
-    let first = info[14] * c_out;
-    var value = vec4<f32>(0.0);
-    let count = min(c_out - column4 * 4u, 4u);
-    for (var i = 0u; i < count; i++) {
-        value[i] = shift[first + column4 * 4u + i];
-    }
-    return value;
-}
-#endif
 
 @compute @workgroup_size({{WG_X}}, {{WG_Y}})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -55,11 +43,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let upsample = info[11];
     let seen_h = info[12];
     let seen_w = info[13];
-#if PACKING == 0
-    let tap_rows = c_in;
-#else
-    let tap_rows = (c_in + 31u) / 32u * 32u;
-#endif
     let first_row = (id.z * groups.y * {{WG_Y}}u + id.y) * {{ROWS}}u;
     let first_column = id.x * {{COLUMNS}}u;
     if first_row >= rows || first_column >= o4 {
@@ -87,7 +70,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             let inside_$r = sy_$r < seen_h && sx_$r < seen_w;
             let x_$r = select(0u, (image_$r + (sy_$r / upsample) * w + sx_$r / upsample) * c_in, inside_$r);
 #endfor
-            let tap = (ky * kernel + kx) * tap_rows;
+            let tap = (ky * kernel + kx) * tap_rows(c_in);
             for (var block = 0u; block < c_in; block += 32u) {
 #for c COLUMNS
                 let scale_$c = weight_scale(tap + block, column_$c, o4);

@@ -185,12 +185,73 @@ const DAMAGED: &[(&str, Damage, &str, &[&str])] = &[
     ("tokenizer/vocab.json", |file| fs::remove_file(file).expect("a file"), "file_not_found", &[]),
 ];
 
+/// The same, of a model with two text encoders.
+const DAMAGED_XL: &[(&str, Damage, &str, &[&str])] = &[
+    (
+        "model_index.json",
+        |file| edit_json(file, |index| index["requires_aesthetics_score"] = json!(true)),
+        "bad_config",
+        &["requires_aesthetics_score", "refiner"],
+    ),
+    (
+        "model_index.json",
+        |file| edit_json(file, |index| index["text_encoder_2"] = json!([null, null])),
+        "bad_config",
+        &["text_encoder_2"],
+    ),
+    (
+        "model_index.json",
+        |file| edit_json(file, |index| index["text_encoder_2"][1] = json!("CLIPTextModel")),
+        "unsupported_class",
+        &["CLIPTextModel", "CLIPTextModelWithProjection"],
+    ),
+    (
+        "unet/config.json",
+        |file| edit_json(file, |config| config["addition_embed_type"] = json!(null)),
+        "bad_config",
+        &["addition_embed_type", "StableDiffusionXLPipeline"],
+    ),
+    (
+        "unet/config.json",
+        |file| edit_json(file, |config| config["projection_class_embeddings_input_dim"] = json!(40)),
+        "bad_config",
+        &["projection_class_embeddings_input_dim", "40", "46"],
+    ),
+    (
+        "unet/config.json",
+        |file| edit_json(file, |config| config["cross_attention_dim"] = json!(12)),
+        "bad_config",
+        &["cross_attention_dim", "12", "20"],
+    ),
+    (
+        "tokenizer_2/tokenizer_config.json",
+        |file| edit_json(file, |config| config["model_max_length"] = json!(24)),
+        "bad_config",
+        &["model_max_length", "24", "77"],
+    ),
+    ("tokenizer_2/vocab.json", |file| fs::remove_file(file).expect("a file"), "file_not_found", &[]),
+    (
+        "text_encoder_2/model.fp16.safetensors",
+        |file| edit_header(file, |header| rename(header, "text_projection.weight", "projection.weight")),
+        "missing_tensor",
+        &["text_projection.weight"],
+    ),
+    (
+        "text_encoder_2/config.json",
+        |file| edit_json(file, |config| config["projection_dim"] = json!(0)),
+        "bad_config",
+        &["projection_dim"],
+    ),
+];
+
 #[test]
 fn damaged_models_are_named() {
-    for (i, (file, damage, code, names)) in DAMAGED.iter().enumerate() {
-        let easel = Easel::with_model(&format!("damaged-{i}"), "sd1");
-        damage(&easel.path("model").join(file));
-        refused(&easel, &[], code, &[&[*file], *names].concat());
+    for (model, damaged) in [("sd1", DAMAGED), ("sdxl", DAMAGED_XL)] {
+        for (i, (file, damage, code, names)) in damaged.iter().enumerate() {
+            let easel = Easel::with_model(&format!("damaged-{model}-{i}"), model);
+            damage(&easel.path("model").join(file));
+            refused(&easel, &[], code, &[&[*file], *names].concat());
+        }
     }
 }
 

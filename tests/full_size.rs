@@ -1,6 +1,7 @@
 //! One call of a UNet of Stable Diffusion 1.5's size against diffusers. Not part of the usual run: it takes 2 GB that
 //! `tests/goldens/full_size.py` makes, in the folder that `EASEL_FULL_SIZE` names:
 //! `cargo test --release --test full_size -- --ignored`.
+#![allow(clippy::print_stdout, reason = "a test run by hand says what it measured")]
 
 use std::error::Error;
 
@@ -35,7 +36,7 @@ async fn agrees(choice: Choice) -> TestResult {
     let (shape, embeds) = read("text_embeddings").await?;
     let embeds = Tensor::<3>::from_data(TensorData::new(embeds, shape), hardware.device());
     let (_, timestep) = read("timestep").await?;
-    let inputs = unet.prepare(&embeds, &[f64::from(timestep[0])], None);
+    let inputs = unet.prepare(&embeds, &[f64::from(timestep[0])], None, None);
     let (shape, sample) = read("sample").await?;
     let (channels, height, width) = (shape[1], shape[2], shape[3]);
     let data = TensorData::new(planes(&sample, height * width), [1, height * width, channels]);

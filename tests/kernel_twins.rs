@@ -2,9 +2,10 @@
 //! CI. The same cases run in Chromium (`tests/browser`).
 
 use burn::tensor::{Tensor, TensorData};
+use burn_wgpu::wgpu::Features;
 use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
-use easel::kernel::self_test::cases;
+use easel::kernel::self_test::{cases, f16_cases};
 use easel::kernel::{Activation, Conv2d, Weight, conv2d, linear, sampler_step};
 use easel::quantization::{Layout, Quant, pack, unpack};
 
@@ -15,6 +16,16 @@ fn every_kernel_agrees_with_its_twin() {
         let gpu = gpu.expect("a Vulkan adapter; on Debian: apt-get install mesa-vulkan-drivers");
         let differences = gpu.self_test().await.expect("the GPU computes");
         assert!(differences.is_empty(), "{}", differences.join("\n"));
+        // A process opens one device, so this is no test of its own. Mesa's lavapipe has f16 since version 25.
+        if gpu.setup().is_some_and(|setup| setup.device.features().contains(Features::SHADER_F16)) {
+            for case in f16_cases() {
+                let expected = Hardware::cpu().read(case.expected()).await.expect("the CPU computes");
+                let found = gpu.read(case.found(gpu.device(), expected.len())).await;
+                let found = found.expect("the GPU computes");
+                assert_eq!(found.len(), expected.len());
+                assert_eq!(case.f16_difference(&found, &expected), None);
+            }
+        }
     });
 }
 

@@ -17,7 +17,11 @@ async fn read(folder: &str) -> easel::error::Result<()> {
     let vae = VaeConfig::load(&source, "vae/config.json", class).await?;
     let text: ClipTextConfig = ClipTextConfig::load(&source, "text_encoder/config.json").await?;
     assert_eq!(vae.latent_channels(), unet.in_channels, "{folder}");
-    assert_eq!(text.hidden_size, unet.text_width(), "{folder}");
+    let mut text_width = text.hidden_size;
+    if index.is_xl() {
+        text_width += ClipTextConfig::load(&source, "text_encoder_2/config.json").await?.hidden_size;
+    }
+    assert_eq!(text_width, unet.text_width(), "{folder}");
 
     let weights = Weights::open(&source, "unet", Prefer::Full).await?;
     let shape = [unet.channels(0), unet.in_channels, 3, 3];

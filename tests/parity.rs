@@ -10,6 +10,7 @@ use std::rc::Rc;
 use burn::tensor::{Tensor, TensorData};
 use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
+use easel::model::AddedCond;
 use easel::model::unet::UNet2DConditionModel;
 use easel::model::vae::VaeEncoder;
 use easel::pipeline::{Encoded, Given, Numbers, Pipeline, Request, Run, planes};
@@ -81,12 +82,36 @@ impl Model {
     async fn prompts(&self, request: &Request, golden: &mut Comparison<'_>) -> TestResult {
         let embeds = self.pipeline.encode(&request.prompt, Some(&request.negative_prompt)).await?;
         let negative = embeds.negative.ok_or("no negative prompt")?;
-        for (suffix, Encoded { ids, embeds }) in [("", embeds.prompt), ("_uncond", negative)] {
+        for (suffix, Encoded { ids, ids_2, embeds, text_embeds }) in
+            [("", embeds.prompt), ("_uncond", negative)]
+        {
             golden.ids(&format!("token_ids{suffix}"), &ids)?;
             let embeds = self.pipeline.hardware().read(embeds).await?;
             golden.compare(&format!("text_embeddings{suffix}"), &embeds)?;
+            if self.takes_text_time() {
+                golden.ids(&format!("token_ids_2{suffix}"), &ids_2.ok_or("no ids of tokenizer_2")?)?;
+                let pooled = self.pipeline.hardware().read(text_embeds.ok_or("no pooled text")?).await?;
+                golden.compare(&format!("pooled_text_embeddings{suffix}"), &pooled)?;
+            }
         }
         Ok(())
+    }
+
+    fn takes_text_time(&self) -> bool {
+        self.unet.config().takes_text_time()
+    }
+
+    fn added_cond(&self, golden: &Golden) -> TestResult<Option<AddedCond>> {
+        if !self.takes_text_time() {
+            return Ok(None);
+        }
+        let ([_, width], pooled) = golden.tensor("pooled_text_embeddings")?;
+        let data = TensorData::new(pooled.to_vec(), [1, 1, width]);
+        let text_embeds = Tensor::from_data(data, self.pipeline.hardware().device());
+        let ([_, count], time_ids) = golden.tensor("unet.time_ids")?;
+        assert_eq!(count, 6);
+        let time_ids = std::array::from_fn(|i| f64::from(time_ids[i]));
+        Ok(Some(AddedCond { text_embeds, time_ids }))
     }
 
     async fn unet_call(&self, golden: &mut Comparison<'_>) -> TestResult {
@@ -99,7 +124,8 @@ impl Model {
             Some(_) => Some(golden.golden.tensor::<2>("unet.timestep_cond")?.1),
             None => None,
         };
-        let inputs = self.unet.prepare(&embeds, &timesteps, timestep_cond);
+        let added_cond = self.added_cond(golden.golden)?;
+        let inputs = self.unet.prepare(&embeds, &timesteps, timestep_cond, added_cond.as_ref());
         let ([_, channels, height, width], sample) = golden.golden.tensor("unet.sample")?;
         let output = self.unet.forward(self.upload(sample, channels), height, width, &inputs, 0);
         let output = self.pipeline.hardware().read(output).await?;

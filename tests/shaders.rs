@@ -24,22 +24,25 @@ fn code(source: &str) -> String {
     source.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-fn compile(source: &str) -> Result<(Module, ModuleInfo), String> {
+/// What naga asks for before it takes unpack2x16float, which every WebGPU adapter has.
+const EVERYWHERE: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
+fn compile(source: &str, capabilities: Capabilities) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(source))?;
     Ok((module, info))
 }
 
 /// What is wrong with a module, if anything.
-fn faults(source: &str) -> Vec<String> {
+fn faults(source: &str, capabilities: Capabilities) -> Vec<String> {
     let code = code(source);
     let mut faults: Vec<String> = LEFT_OVER
         .iter()
         .filter(|rest| code.contains(**rest))
         .map(|rest| format!("`{rest}` is left over"))
         .collect();
-    match compile(source) {
+    match compile(source, capabilities) {
         Ok((module, info)) => faults.extend(broken_limits(&module, &info)),
         Err(message) => faults.push(message),
     }
@@ -95,9 +98,22 @@ fn every_module_compiles_within_the_default_limits() {
     }
     let broken: Vec<String> = modules
         .iter()
-        .flat_map(|(name, source)| faults(source).into_iter().map(move |fault| format!("{name}: {fault}")))
+        .flat_map(|(name, source)| {
+            faults(source, EVERYWHERE).into_iter().map(move |fault| format!("{name}: {fault}"))
+        })
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn f16_modules_compile_where_f16_is_allowed() {
+    let modules = easel::kernel::f16_shader_sources();
+    assert!(!modules.is_empty());
+    for (name, source) in modules {
+        let found = faults(&source, EVERYWHERE | Capabilities::SHADER_FLOAT16);
+        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
+        assert!(!faults(&source, EVERYWHERE).is_empty(), "{name} needs no f16");
+    }
 }
 
 #[test]
@@ -119,9 +135,9 @@ fn broken_modules_are_noticed() {
         (kernel("enable f16;", "1", "let x = 1.0h;"), "error"),
     ];
     for (source, expected) in cases {
-        let faults = faults(&source).join("\n");
+        let faults = faults(&source, EVERYWHERE).join("\n");
         assert!(faults.contains(expected), "{source}\ngave: {faults}");
     }
     let good = kernel(&buffer(0), "64", "b0[0] = 1.0; // # in a comment\n");
-    assert!(faults(&good).is_empty());
+    assert!(faults(&good, EVERYWHERE).is_empty());
 }

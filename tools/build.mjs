@@ -1,14 +1,16 @@
-// `npm run build [-- --optimize]`: the site that is put on a web server, in dist/.
+// `npm run build [-- --optimize]`: the site that is put on a web server, in dist/. Optimized, it is held to its size.
 import { npmPackages } from "./lib/packages.mjs";
 import { Failure, say, script } from "./lib/run.mjs";
 import { buildSite } from "./lib/site.mjs";
-import { buildWasm } from "./lib/wasm.mjs";
+import { buildWasm, checkWasmSize } from "./lib/wasm.mjs";
 
 await script(async (args) => {
   const unknown = args.find((argument) => argument !== "--optimize");
   if (unknown) throw new Failure(`\`${unknown}\` is no option; there is --optimize.`);
   await npmPackages();
-  await buildWasm({ optimize: args.includes("--optimize") });
+  const optimize = args.includes("--optimize");
+  await buildWasm({ optimize });
+  if (optimize) await checkWasmSize();
   await buildSite();
   say("the site is in dist/");
 });

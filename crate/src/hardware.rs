@@ -1,5 +1,9 @@
 //! Where tensors live and kernels run: a GPU through burn-wgpu, or the CPU through burn-flex.
 
+mod tuning;
+
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +12,10 @@ use burn_wgpu::wgpu::DeviceType;
 use burn_wgpu::{CubeBackend, WgpuSetup};
 
 use crate::error::{Error, Result};
+use crate::kernel::rehearsal::Pipeline;
 use crate::kernel::self_test;
+use crate::kernel::strategy::Adapter;
+use crate::kernel::tune::Table;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,6 +65,8 @@ pub struct Hardware {
     device: Device,
     gpu: Option<Gpu>,
     faults: Faults,
+    strategies: RefCell<Option<Table>>,
+    compiled: RefCell<HashSet<Pipeline>>,
 }
 
 struct Gpu {
@@ -69,7 +78,11 @@ impl Hardware {
     /// The CPU, which is always there.
     #[must_use]
     pub fn cpu() -> Self {
-        Self { device: Device::flex(), gpu: None, faults: Faults::default() }
+        Self::new(Device::flex(), None, Faults::default())
+    }
+
+    fn new(device: Device, gpu: Option<Gpu>, faults: Faults) -> Self {
+        Self { device, gpu, faults, strategies: RefCell::default(), compiled: RefCell::default() }
     }
 
     /// Opens the device of `choice`. `faults` collects what goes wrong outside of calls.
@@ -94,7 +107,14 @@ impl Hardware {
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
         let info = setup.adapter.get_info();
         let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
-        Ok(Self { device, gpu: Some(Gpu { setup, name }), faults })
+        let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
+        Adapter { software: hardware.is_software(), f16: false }.make_current();
+        Ok(hardware)
+    }
+
+    /// Takes the GPU for software that imitates one, for callers that know better than wgpu.
+    pub fn assume_software(&self) {
+        Adapter { software: true, ..Adapter::current() }.make_current();
     }
 
     fn is_software(&self) -> bool {

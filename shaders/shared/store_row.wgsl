@@ -7,12 +7,13 @@ fn store_row(row: u32, column4: u32, n: u32, sum: vec4<f32>) {
     let value = activate(sum);
 #endif
     let first = row * n + column4 * 4u;
-    let count = min(n - column4 * 4u, 4u);
-    for (var i = 0u; i < count; i++) {
+#for j 4
+    if column4 * 4u + $ju < n {
 #if RESIDUAL == 1
-        y[first + i] = value[i] + residual[first + i];
+        y[first + $ju] = value[$j] + residual[first + $ju];
 #else
-        y[first + i] = value[i];
+        y[first + $ju] = value[$j];
 #endif
     }
+#endfor
 }

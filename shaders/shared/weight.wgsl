@@ -10,6 +10,15 @@
 @group(0) @binding(#) var<storage, read> scales: array<vec2<u32>>;
 #endif
 
+// Rows of one tap of a convolution.
+fn tap_rows(channels: u32) -> u32 {
+#if PACKING == 0
+    return channels;
+#else
+    return (channels + 31u) / 32u * 32u;
+#endif
+}
+
 // Scale of the block that `row` is in.
 fn weight_scale(row: u32, column4: u32, n4: u32) -> vec4<f32> {
 #if PACKING == 0

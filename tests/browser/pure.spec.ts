@@ -1,7 +1,9 @@
 // Functions of the page that need no page.
 import { expect, test } from "@playwright/test";
+import { modelPlaces } from "../../tools/vite/model_places.mjs";
 import { readLocation } from "../../www/src/app/location.ts";
 import { asEaselError, EaselError, fromWire, toWire } from "../../www/src/shared/errors.ts";
+import { modelAddress, type Places } from "../../www/src/shared/model_address.ts";
 import { duration, megabytes, Pace } from "../../www/src/shared/pace.ts";
 import { parseManifest } from "../../www/src/worker/manifest.ts";
 
@@ -50,25 +52,65 @@ for (const { text, fault } of [
   });
 }
 
-const HOSTS = ["https://models.example"];
-for (const { query, model } of [
-  { query: "", model: "https://easel.example/app/models/starter/" },
-  { query: "?model=models/other", model: "https://easel.example/app/models/other/" },
-  { query: "?model=/m/", model: "https://easel.example/m/" },
-  { query: "?model=https://models.example/a", model: "https://models.example/a/" },
+const PLACES: Places = {
+  page: new URL("https://easel.example/app/"),
+  hub: new URL("https://hub.example"),
+  modelBaseUrl: undefined,
+  hosts: ["https://models.example", "https://hub.example", "http://localhost:*", "https://*.wide.example"],
+};
+for (const { text, model } of [
+  { text: "models/other", model: "https://easel.example/app/models/other/" },
+  { text: "/m/", model: "https://easel.example/m/" },
+  { text: "../m/x", model: "https://easel.example/m/x/" },
+  { text: "https://models.example/a", model: "https://models.example/a/" },
+  { text: "https://models.example/a/model_index.json", model: "https://models.example/a/" },
+  { text: "https://a.wide.example:443/a#b", model: "https://a.wide.example/a/" },
+  { text: " owner/na.me-1 ", model: "https://hub.example/owner/na.me-1/resolve/main/" },
+  { text: "https://hub.example/owner/name", model: "https://hub.example/owner/name/resolve/main/" },
+  { text: "https://hub.example/owner/name/tree/fp16", model: "https://hub.example/owner/name/resolve/fp16/" },
+  {
+    text: "https://hub.example/owner/name/blob/refs%2Fpr%2F1/sub/model_index.json",
+    model: "https://hub.example/owner/name/resolve/refs%2Fpr%2F1/sub/",
+  },
+  { text: "http://localhost:81/o/n/resolve/v1/", model: "http://localhost:81/o/n/resolve/v1/" },
 ]) {
-  test(`"${query}" names ${model}`, () => {
-    expect(readLocation(new URL(`https://easel.example/app/${query}`), HOSTS).model.href).toBe(model);
+  test(`"${text}" is the model at ${model}`, () => expect(modelAddress(text, PLACES).href).toBe(model));
+}
+
+test("no model in the page's address is the bundled one", () => {
+  const { model, bundled } = readLocation(new URL("https://easel.example/app/?device=cpu"), PLACES);
+  expect([model.href, bundled]).toEqual(["https://easel.example/app/models/starter/", true]);
+});
+
+test("a site's own folder of models can stand for the hub", () => {
+  const modelBaseUrl = new URL("https://easel.example/mirror/");
+  expect(modelAddress("owner/name", { ...PLACES, modelBaseUrl }).href).toBe(
+    "https://easel.example/mirror/owner/name/",
+  );
+});
+
+for (const { text, code } of [
+  { text: "https://other.example/a", code: "model_host" },
+  { text: "//other.example", code: "model_host" },
+  { text: "https://wide.example/a", code: "model_host" },
+  { text: "http://models.example/a", code: "model_host" },
+  { text: "data:text/plain,", code: "model_host" },
+  { text: "http://[", code: "model_address" },
+  { text: "https://name:secret@models.example/a", code: "model_address" },
+]) {
+  test(`the model "${text}" is refused as ${code}`, () => {
+    expect(() => modelAddress(text, PLACES)).toThrow(expect.objectContaining({ code }));
   });
 }
 
-for (const query of [
-  "?model=https://other.example/a",
-  "?model=//other.example",
-  "?model=data:text/plain,",
-  "?model=http://[",
-]) {
-  test(`"${query}" is refused`, () => {
-    expect(() => readLocation(new URL(`https://easel.example/app/${query}`), HOSTS)).toThrow("not on a host");
-  });
-}
+test("the hosts of a build follow its environment", () => {
+  expect(modelPlaces({}).hosts).toEqual([
+    "https://huggingface.co",
+    "https://*.huggingface.co",
+    "https://*.hf.co",
+  ]);
+  expect(modelPlaces({ EASEL_HUB: "https://mirror.example/hub/" }).hosts).toEqual(["https://mirror.example"]);
+  expect(modelPlaces({ EASEL_MODEL_BASE_URL: "mirror/" }).hosts).toEqual([]);
+  const more = modelPlaces({ EASEL_MODEL_BASE_URL: "https://m.example/a/", EASEL_MODEL_HOSTS: "https:" });
+  expect(more.hosts).toEqual(["https://m.example", "https:"]);
+});

@@ -118,6 +118,18 @@ export class Engine {
     this.#canvas = canvas;
   }
 
+  readonly strategies = "{}";
+
+  adoptStrategies(_table: string): void {}
+
+  async prepare(
+    _params: Request,
+    onProgress: (stage: string, loaded: number, total: number) => void,
+  ): Promise<void> {
+    onProgress("measuring", 0, 1);
+    onProgress("compiling", 0, 1);
+  }
+
   async start(params: Request): Promise<Run> {
     this.tokens(params.prompt);
     return new Run(params, this.#canvas);

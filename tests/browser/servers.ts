@@ -15,6 +15,8 @@ function address(server: PreviewServer): string {
 }
 
 export default async function servers(): Promise<() => Promise<void>> {
+  // Hosts of models in tests have ports that are not known yet.
+  process.env.EASEL_MODEL_HOSTS = "http://localhost:*";
   await build({ configFile: here("vite.config.js"), logLevel: "warn" });
   const scripted = await serve(here("vite.config.js"));
   const shipped = await serve(here("../../vite.config.js"));

@@ -1,4 +1,4 @@
-// The page as it is shipped, but with the scripted engine in the place of the wasm module.
+// The page as it is shipped, but with the scripted engine in the place of the wasm module, and its storage by itself.
 import { fileURLToPath } from "node:url";
 import { defineConfig, mergeConfig } from "vite";
 import shipped from "../../vite.config.js";
@@ -9,6 +9,14 @@ export default mergeConfig(
   shipped,
   defineConfig({
     resolve: { alias: { "easel-wasm": here("scripted_engine.ts") } },
-    build: { outDir: here("../../build/scripted") },
+    build: {
+      outDir: here("../../build/scripted"),
+      rolldownOptions: {
+        input: { index: here("../../www/index.html"), storage_lab: here("storage_lab.ts") },
+        output: {
+          entryFileNames: ({ name }) => (name === "storage_lab" ? "[name].js" : "assets/[name]-[hash].js"),
+        },
+      },
+    },
   }),
 );

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [singles]`; no names means all."""
+"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [singles] [--only MODEL...]`.
 
+No names means all parts; `--only` leaves the other models and their runs as they are.
+"""
+
+import argparse
 import os
 import pathlib
-import sys
 import warnings
 
 # Two idle OpenMP threads next to another busy process would spin.
@@ -24,33 +27,37 @@ import tokenizers_made  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE / "models"
 TOKENIZER_MODELS = ("sd1", "sd2", "bk")
-SINGLE_FILES = ("sd1", "sd2", "bk", "lcm")
+SINGLE_FILES = ("sd1", "sd2", "bk", "lcm", "sdxl", "ssd-1b")
 
 
-def models():
-    for name in tiny_models.MODELS:
+def models(only):
+    for name in only:
         tiny_models.save(name, MODELS / name)
         print(name, tiny_models.describe(MODELS / name))
 
 
 PARTS = {
-    "samplers": lambda: sampler_tables.write(HERE / "samplers.json"),
-    "randn": lambda: randn_tables.write(HERE / "randn.json"),
+    "samplers": lambda _: sampler_tables.write(HERE / "samplers.json"),
+    "randn": lambda _: randn_tables.write(HERE / "randn.json"),
     "models": models,
-    "tokens": lambda: tokenizers_made.write(HERE / "tokens.json", MODELS, TOKENIZER_MODELS),
-    "runs": lambda: runs.write(HERE / "runs", MODELS),
-    "singles": lambda: single_files.write(HERE / "single_files", MODELS, SINGLE_FILES),
+    "tokens": lambda _: tokenizers_made.write(HERE / "tokens.json", MODELS, TOKENIZER_MODELS),
+    "runs": lambda only: runs.write(HERE / "runs", MODELS, only),
+    "singles": lambda _: single_files.write(HERE / "single_files", MODELS, SINGLE_FILES),
 }
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=tiny_models.MODELS, default=list(tiny_models.MODELS))
+    arguments = parser.parse_args()
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for part in sys.argv[1:] or PARTS:
-        PARTS[part]()
+    for part in arguments.parts or PARTS:
+        PARTS[part](arguments.only)
 
 
 if __name__ == "__main__":

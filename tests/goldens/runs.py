@@ -57,6 +57,12 @@ RUNS = [
     Run("lcm", None, steps=1, guidance_scale=1.5, negative_prompt=""),
     Run("taesd", "euler", width=64, height=64),
     Run("fp16", "ddim"),
+    Run("sdxl", None, width=48, height=32),
+    # Zeros in the place of the negative prompt's embeddings.
+    Run("sdxl", "dpmpp-2m", steps=3, negative_prompt=""),
+    Run("sdxl-turbo", None, steps=2, guidance_scale=1.0),
+    Run("sdxl-turbo", "ddim", steps=2, negative_prompt=""),
+    Run("ssd-1b", None, width=32, height=48),
 ]
 
 
@@ -72,17 +78,32 @@ def load(models, run):
     return pipe
 
 
-def token_ids(pipe, text):
-    length = pipe.tokenizer.model_max_length
-    return pipe.tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+def token_ids(tokenizer, text):
+    length = tokenizer.model_max_length
+    return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+
+
+def is_xl(pipe):
+    return hasattr(pipe, "text_encoder_2")
+
+
+def negative_prompt(pipe, run):
+    """SDXL's pipeline takes none for an empty one; others encode it."""
+    return run.negative_prompt or (None if is_xl(pipe) and pipe.config.force_zeros_for_empty_prompt else "")
 
 
 def encoded(pipe, run, tensors):
     """Token ids and embeddings of both prompts; the LCM pipeline has no negative one."""
     for text, suffix in ((run.prompt, ""), (run.negative_prompt, "_uncond")):
-        ids = token_ids(pipe, text)
+        ids = token_ids(pipe.tokenizer, text)
         tensors["token_ids" + suffix] = ids
-        tensors["text_embeddings" + suffix] = pipe.text_encoder(ids).last_hidden_state
+        if is_xl(pipe):
+            tensors["token_ids_2" + suffix] = token_ids(pipe.tokenizer_2, text)
+        else:
+            tensors["text_embeddings" + suffix] = pipe.text_encoder(ids).last_hidden_state
+    if is_xl(pipe):
+        names = ["text_embeddings", "text_embeddings_uncond", "pooled_text_embeddings", "pooled_text_embeddings_uncond"]
+        tensors |= zip(names, pipe.encode_prompt(run.prompt, negative_prompt=negative_prompt(pipe, run)))
 
 
 def unet_call(pipe, tensors):
@@ -92,7 +113,14 @@ def unet_call(pipe, tensors):
     timestep = torch.tensor(431.25)
     dim = pipe.unet.config.time_cond_proj_dim
     cond = torch.randn(1, dim, generator=generator) if dim else None
-    output = pipe.unet(sample, timestep, tensors["text_embeddings"], timestep_cond=cond).sample
+    added = None
+    if is_xl(pipe):
+        # Height and width of the original, top and left of the crop, height and width of the target: all different.
+        time_ids = torch.tensor([[96.0, 64, 8, 20, 48, 112]])
+        added = {"text_embeds": tensors["pooled_text_embeddings"], "time_ids": time_ids}
+        tensors["unet.time_ids"] = time_ids
+    text = tensors["text_embeddings"]
+    output = pipe.unet(sample, timestep, text, timestep_cond=cond, added_cond_kwargs=added).sample
     tensors.update({"unet.sample": sample, "unet.timestep": timestep[None], "unet.output": output})
     if dim:
         tensors["unet.timestep_cond"] = cond
@@ -109,7 +137,7 @@ def generate(pipe, run, dtype=torch.float32):
         seen.append(values["latents"].clone())
         return values
 
-    arguments = {"negative_prompt": run.negative_prompt} if pipe.unet.config.time_cond_proj_dim is None else {}
+    arguments = {"negative_prompt": negative_prompt(pipe, run)} if pipe.unet.config.time_cond_proj_dim is None else {}
     image = pipe(
         prompt=run.prompt, num_inference_steps=run.steps, guidance_scale=run.guidance_scale, height=run.height,
         width=run.width, latents=initial.to(dtype), generator=generator, output_type="pt",
@@ -134,7 +162,7 @@ def vae_encode(pipe, tensors):
 
 def deviation(pipe, run, seen, image):
     """How far rounding takes float32 from float64, relative to the range."""
-    if run.sampler == "euler-a" or run.model == "lcm":
+    if run.sampler == "euler-a" or run.model == "lcm" or run.name == "sdxl-turbo-own":
         return 0.0  # their noise would be drawn anew, in double precision
     _, exact, exact_image = generate(pipe.to(dtype=torch.float64), run, torch.float64)
     pairs = [*zip(seen, exact, strict=True), (image, exact_image)]
@@ -142,10 +170,16 @@ def deviation(pipe, run, seen, image):
 
 
 @torch.no_grad()
-def write(folder, models):
+def write(folder, models, only):
+    """Runs of the models in `only`; the others keep their files and their lines of the index."""
     folder.mkdir(exist_ok=True)
+    path = folder / "index.json"
+    kept = {entry["file"]: entry for entry in json.loads(path.read_text())} if path.exists() else {}
     index = []
     for run in RUNS:
+        if run.model not in only:
+            index.append(kept[f"{run.name}.safetensors"])
+            continue
         pipe = load(models, run)
         tensors = {}
         encoded(pipe, run, tensors)
@@ -164,4 +198,4 @@ def write(folder, models):
         spread = [round(float(t.std()), 2) for t in (*seen, image)]
         print(f"{file.name}: {file.stat().st_size} bytes, off float64 by {off:.1e}, std {spread}")
     lines = ",\n".join(json.dumps(entry) for entry in index)
-    (folder / "index.json").write_text(f"[\n{lines}\n]\n")
+    path.write_text(f"[\n{lines}\n]\n")

@@ -14,17 +14,19 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 import tokenizers_made
 
@@ -40,6 +42,8 @@ class Model:
     seed: int
     channels: tuple = (16, 32)
     layers: int = 2
+    groups: int = 8
+    sharpness: float = 2.0  # of attention; many sharp layers in a row would blow rounding up
     heads: int | tuple = 4  # attention_head_dim, which in these configs is the number of heads
     down: tuple = (CROSS_DOWN, DOWN)
     up: tuple = (UP, CROSS_UP)
@@ -59,8 +63,21 @@ class Model:
     prefix: bool = True  # keys as transformers 4 wrote them
     position_ids: bool = False  # as early checkpoints carry them
     legacy_vae: bool = False
-    half: bool = False  # fp16 variant with a sharded UNet
+    half: bool = False  # fp16 variant
+    sharded: bool = False
     bf16_text: bool = False
+    hidden_2: int | None = None  # of SDXL's second text encoder; the fields below go with it
+    projection: int = 10
+    time_embed: int = 6
+    eos: int | None = None  # published SDXL says 2, which means the highest id of a text
+    depths: tuple = (1, 1, 2)
+    reverse_depths: tuple | None = None
+    zeros: bool = True
+    vae_scale: float = 0.18215
+
+    @property
+    def text_width(self):
+        return self.hidden + (self.hidden_2 or 0)
 
 
 def stable_scheduler():
@@ -74,6 +91,12 @@ def zero_snr_scheduler():
     )
 
 
+LEADING = {"timestep_spacing": "leading", "steps_offset": 1}
+XL = {
+    "channels": (8, 16, 16), "groups": 4, "heads": (1, 2, 4), "sharpness": 1.0, "linear": True,
+    "down": (DOWN, CROSS_DOWN, CROSS_DOWN), "up": (CROSS_UP, CROSS_UP, UP), "hidden": 8, "hidden_2": 12,
+    "vae_channels": (4, 8), "vae_scale": 0.13025, "half": True,
+}
 MODELS = {
     "sd1": Model(seed=1, position_ids=True),
     "sd1-legacy": Model(
@@ -97,11 +120,25 @@ MODELS = {
         scheduler=lambda: LCMScheduler(**BETAS, original_inference_steps=50, set_alpha_to_one=True, steps_offset=0),
     ),
     "taesd": Model(seed=7, channels=(16, 24), layers=1, tiny_vae=True),
-    "fp16": Model(seed=8, layers=1, half=True),
+    "fp16": Model(seed=8, layers=1, half=True, sharded=True),
+    "sdxl": Model(
+        seed=9, **XL, layers=2, eos=2, scheduler=lambda: EulerDiscreteScheduler(**BETAS, **LEADING),
+        tokenizer_files=("vocab",),
+    ),
+    "sdxl-turbo": Model(
+        seed=10, **XL, layers=1, zeros=False,
+        scheduler=lambda: EulerAncestralDiscreteScheduler(**BETAS, timestep_spacing="trailing", steps_offset=1),
+        tokenizer_files=("tokenizer",),
+    ),
+    "ssd-1b": Model(
+        seed=11, **XL, layers=2, mid="UNetMidBlock2D", depths=(1, (1, 2), (0, 1)),
+        reverse_depths=((1, 0, 2), (2, 1, 1), 1),
+        scheduler=lambda: EulerDiscreteScheduler(**BETAS, **LEADING), tokenizer_files=("vocab",),
+    ),
 }
 
 
-def randomise(module, seed):
+def randomise(module, seed, sharpness=2.0):
     generator = torch.Generator().manual_seed(seed)
 
     def normal(parameter, scale, mean=0.0):
@@ -118,18 +155,29 @@ def randomise(module, seed):
                     normal(parameter, 0.5 if "token" in name else 0.1)
                 else:
                     sharp = any(name.endswith(end) for end in ("to_q", "to_k", "q_proj", "k_proj"))
-                    gain = 2.0 if sharp else 0.35 if name.endswith("attn2.to_out.0") else 1.0
+                    gain = sharpness if sharp else 0.35 if name.endswith("attn2.to_out.0") else 1.0
                     normal(parameter, gain / parameter[0].numel() ** 0.5)
     return module.eval()
 
 
 def make_unet(model):
     return UNet2DConditionModel(
-        sample_size=16, block_out_channels=model.channels, layers_per_block=model.layers, norm_num_groups=8,
+        sample_size=16, block_out_channels=model.channels, layers_per_block=model.layers, norm_num_groups=model.groups,
         down_block_types=model.down, up_block_types=model.up, mid_block_type=model.mid,
         attention_head_dim=list(model.heads) if isinstance(model.heads, tuple) else model.heads,
-        use_linear_projection=model.linear, cross_attention_dim=model.hidden, time_cond_proj_dim=model.time_cond,
+        use_linear_projection=model.linear, cross_attention_dim=model.text_width, time_cond_proj_dim=model.time_cond,
+        **(xl_arguments(model) if model.hidden_2 else {}),
     )
+
+
+def xl_arguments(model):
+    lists = [value and [list(stage) if isinstance(stage, tuple) else stage for stage in value]
+             for value in (model.depths, model.reverse_depths)]
+    return {
+        "transformer_layers_per_block": lists[0], "reverse_transformer_layers_per_block": lists[1],
+        "addition_embed_type": "text_time", "addition_time_embed_dim": model.time_embed,
+        "projection_class_embeddings_input_dim": model.projection + 6 * model.time_embed,
+    }
 
 
 def make_vae(model):
@@ -142,16 +190,28 @@ def make_vae(model):
     return AutoencoderKL(
         block_out_channels=model.vae_channels, layers_per_block=1, norm_num_groups=4, latent_channels=4,
         down_block_types=("DownEncoderBlock2D",) * stages, up_block_types=("UpDecoderBlock2D",) * stages,
-        sample_size=32, scaling_factor=0.18215,
+        sample_size=32, scaling_factor=model.vae_scale,
     )
 
 
+def text_config(model, vocab, **changes):
+    hidden = changes.get("hidden_size", model.hidden)
+    return CLIPTextConfig(**{
+        "vocab_size": vocab, "max_position_embeddings": model.positions, "hidden_size": hidden,
+        "projection_dim": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": model.text_layers,
+        "num_attention_heads": 2, "hidden_act": model.activation, "bos_token_id": vocab - 2,
+        "eos_token_id": vocab - 1, "pad_token_id": 1, **changes,
+    })
+
+
 def make_text_encoder(model, vocab):
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=vocab, max_position_embeddings=model.positions, hidden_size=model.hidden,
-        projection_dim=model.hidden,
-        intermediate_size=2 * model.hidden, num_hidden_layers=model.text_layers, num_attention_heads=2,
-        hidden_act=model.activation, bos_token_id=vocab - 2, eos_token_id=vocab - 1, pad_token_id=1,
+    return CLIPTextModel(text_config(model, vocab))
+
+
+def make_text_encoder_2(model, vocab):
+    return CLIPTextModelWithProjection(text_config(
+        model, vocab, hidden_size=model.hidden_2, num_hidden_layers=model.text_layers + 1, hidden_act="gelu",
+        projection_dim=model.projection, eos_token_id=model.eos or vocab - 1,
     ))
 
 
@@ -168,9 +228,13 @@ def fit_unet(unet, model):
         noise = torch.randn(4, 4, 16, 16, generator=generator)
         timesteps = torch.randint(0, 1000, (4,), generator=generator)
         a, s = (root.view(-1, 1, 1, 1) for root in (alphas[timesteps].sqrt(), (1 - alphas[timesteps]).sqrt()))
-        text = torch.randn(4, model.positions, model.hidden, generator=generator)
+        text = torch.randn(4, model.positions, model.text_width, generator=generator)
         cond = torch.randn(4, model.time_cond, generator=generator) if model.time_cond else None
-        unet(a * smooth + s * noise, timesteps, text, timestep_cond=cond)
+        added = {
+            "text_embeds": torch.randn(4, model.projection, generator=generator),
+            "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 4),
+        } if model.hidden_2 else None
+        unet(a * smooth + s * noise, timesteps, text, timestep_cond=cond, added_cond_kwargs=added)
         target = a * noise - s * smooth if model.prediction == "v_prediction" else noise
         targets.append(target.permute(0, 2, 3, 1).reshape(-1, 4))
     hook.remove()
@@ -197,11 +261,19 @@ def fit_decoder(vae, model):
 
 def build(model):
     tokenizer = tokenizers_made.make_tokenizer(model.pad, model.positions)
-    unet = randomise(make_unet(model), 100 * model.seed)
+    unet = randomise(make_unet(model), 100 * model.seed, model.sharpness)
     vae = randomise(make_vae(model), 100 * model.seed + 1)
-    text_encoder = randomise(make_text_encoder(model, len(tokenizers_made.vocabulary()[0])), 100 * model.seed + 2)
+    vocab = len(tokenizers_made.vocabulary()[0])
+    text_encoder = randomise(make_text_encoder(model, vocab), 100 * model.seed + 2)
     fit_unet(unet, model)
     fit_decoder(vae, model)
+    if model.hidden_2:
+        return StableDiffusionXLPipeline(
+            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=model.scheduler(),
+            text_encoder_2=randomise(make_text_encoder_2(model, vocab), 100 * model.seed + 3),
+            tokenizer_2=tokenizers_made.make_tokenizer("!", model.positions),
+            force_zeros_for_empty_prompt=model.zeros, add_watermarker=False,
+        )
     cls = LatentConsistencyModelPipeline if model.time_cond else StableDiffusionPipeline
     return cls(
         vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
@@ -216,7 +288,8 @@ def rewrite(path, change):
 
 
 def with_prefix(tensors):
-    return {key if key.startswith("text_model.") else "text_model." + key: value for key, value in tensors.items()}
+    kept = ("text_model.", "text_projection.")
+    return {key if key.startswith(kept) else "text_model." + key: value for key, value in tensors.items()}
 
 
 def with_position_ids(tensors):
@@ -239,13 +312,15 @@ def save(name, folder):
     if model.half:
         pipe.to(dtype=torch.float16)
     pipe.save_pretrained(folder, variant=variant)
-    if model.half:
+    if model.sharded:
         for file in (folder / "unet").glob("*.safetensors"):
             file.unlink()
         pipe.unet.save_pretrained(folder / "unet", variant=variant, max_shard_size="100KB")
     text = next((folder / "text_encoder").glob("*.safetensors"))
     if model.prefix:
         rewrite(text, with_prefix)
+    if model.prefix and model.hidden_2:
+        rewrite(next((folder / "text_encoder_2").glob("*.safetensors")), with_prefix)
     if model.position_ids:
         rewrite(text, with_position_ids)
     if model.bf16_text:
@@ -255,6 +330,8 @@ def save(name, folder):
     for file in folder.rglob("*.*"):
         file.chmod(0o644)
     tokenizers_made.write_files(folder / "tokenizer", model.pad, model.tokenizer_files)
+    if model.hidden_2:
+        tokenizers_made.write_files(folder / "tokenizer_2", "!", model.tokenizer_files)
 
 
 def describe(folder):

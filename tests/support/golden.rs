@@ -94,8 +94,9 @@ impl Comparison<'_> {
         let (least, most) = expected.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
         let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
         // `f32::max` would hide a NaN.
-        let off = differences.fold(0.0, |worst: f32, next| if next <= worst { worst } else { next })
-            / (most - least);
+        let worst = differences.fold(0.0, |worst: f32, next| if next <= worst { worst } else { next });
+        // A golden of zeros has no range and is met exactly.
+        let off = if worst == 0.0 { 0.0 } else { worst / (most - least) };
         if found.len() != expected.len() || off.is_nan() || off > TOLERANCE {
             let (count, golden) = (found.len(), expected.len());
             self.faults

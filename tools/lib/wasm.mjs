@@ -1,12 +1,32 @@
 // The wasm module and its JavaScript bindings.
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 import { cache, fingerprint, unlessStamped } from "./cache.mjs";
-import { output, root, run, say } from "./run.mjs";
+import { Failure, output, root, run, say } from "./run.mjs";
 import { nativeToolchain, wasmToolchain } from "./rust.mjs";
 
 const PROFILE = "web";
 const bindings = join(root, "www", "pkg");
+const boundModule = join(bindings, "easel_bg.wasm");
+
+const FEATURES = [
+  "simd",
+  "bulk-memory",
+  "nontrapping-float-to-int",
+  "sign-ext",
+  "mutable-globals",
+  "reference-types",
+  "multivalue",
+];
+
+// Higher levels make fewer instructions of it, but more bytes after brotli.
+const WASM_OPT = ["--yes", "--package", "binaryen@132.0.0", "wasm-opt", "-O1"];
+WASM_OPT.push(...FEATURES.map((feature) => `--enable-${feature}`));
+
+/** Most bytes that the module may have on its way to a user, compressed by brotli. */
+const MOST_BYTES = 2_000_000;
 
 /** Compiles the crate for wasm and writes `www/pkg/`. */
 export async function buildWasm({ optimize = false } = {}) {
@@ -20,10 +40,31 @@ export async function buildWasm({ optimize = false } = {}) {
   const value = `${fingerprint(inputs)} ${optimize ? "optimized" : "plain"}`;
   await unlessStamped(join(bindings, ".inputs"), value, async () => {
     await bind(module);
-    if (optimize) await shrink(join(bindings, "easel_bg.wasm"));
+    if (optimize) await shrink();
   });
-  const megabytes = statSync(join(bindings, "easel_bg.wasm")).size / 1e6;
-  say(`the wasm module has ${megabytes.toFixed(1)} MB`);
+  say(`the wasm module has ${megabytes(statSync(boundModule).size)}`);
+}
+
+/** Throws a `Failure` when the module of `www/pkg/` is larger than it may be. */
+export async function checkWasmSize() {
+  const bytes = readFileSync(boundModule);
+  const params = {
+    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+    [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+  };
+  const brotli = (await promisify(brotliCompress)(bytes, { params })).length;
+  const gzipped = (await promisify(gzip)(bytes, { level: 9 })).length;
+  say(
+    `wasm: ${megabytes(bytes.length)}, ${megabytes(gzipped)} by gzip, ${megabytes(brotli)} by brotli ` +
+      `(at most ${megabytes(MOST_BYTES)})`,
+  );
+  if (brotli > MOST_BYTES) {
+    throw new Failure(`the wasm module has ${brotli} bytes after brotli, at most ${MOST_BYTES} are allowed.`);
+  }
+}
+
+function megabytes(bytes) {
+  return `${(bytes / 1e6).toFixed(2)} MB`;
 }
 
 async function compile() {
@@ -67,29 +108,12 @@ async function bindgenProgram() {
   return { program, args: (module, out) => [module, out] };
 }
 
-async function shrink(module) {
-  say("optimizing the module with wasm-opt (3 minutes)");
+/** The module of `www/pkg/` by wasm-opt. */
+async function shrink() {
   const small = join(cache, "easel_bg.wasm");
-  const features = [
-    "simd",
-    "bulk-memory",
-    "nontrapping-float-to-int",
-    "sign-ext",
-    "mutable-globals",
-    "reference-types",
-    "multivalue",
-  ];
-  const flags = features.map((feature) => `--enable-${feature}`);
-  await run("npx", [
-    "--yes",
-    "--package",
-    "binaryen@132.0.0",
-    "wasm-opt",
-    "-O2",
-    ...flags,
-    module,
-    "-o",
-    small,
-  ]);
-  renameSync(small, module);
+  await unlessStamped(`${small}.input`, `${fingerprint([boundModule])} ${WASM_OPT.join(" ")}`, async () => {
+    say("optimizing the module with wasm-opt (1 minute)");
+    await run("npx", [...WASM_OPT, boundModule, "-o", small]);
+  });
+  copyFileSync(small, boundModule);
 }

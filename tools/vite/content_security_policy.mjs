@@ -1,6 +1,6 @@
 // Writes the page's Content-Security-Policy: nothing but its own files, and the model hosts that the build allows.
 
-/** Vite plugin; `hosts` are origins that models may be fetched from. */
+/** Vite plugin; `hosts` are sources that models may be fetched from, those that redirects lead to among them. */
 export function contentSecurityPolicy(hosts) {
   const policy = [
     "default-src 'self'",

@@ -1,6 +1,7 @@
 //! Files that the commands read and write, other than models.
 
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use easel::error::{Error, Result};
 use easel::pipeline::{Given, Numbers};
@@ -23,6 +24,19 @@ pub(super) async fn open_model(folder: &Path) -> Result<FolderSource> {
         manifest.check_sizes(&source).await?;
     }
     Ok(source)
+}
+
+/// Compares the files of a model with its manifest, if it has one, while something else goes on.
+pub(super) fn verify(source: &FolderSource) -> JoinHandle<Result<()>> {
+    let source = source.clone();
+    std::thread::spawn(move || {
+        cubecl::future::block_on(async {
+            match Manifest::read(&source).await? {
+                Some(manifest) => manifest.verify(&source).await,
+                None => Ok(()),
+            }
+        })
+    })
 }
 
 /// Reads `latents` and `noise.N` from a safetensors file.

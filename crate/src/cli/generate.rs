@@ -5,16 +5,15 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use easel::error::{Error, Result};
-use easel::hardware::{Faults, Hardware};
-use easel::pipeline::{Encoded, Given, Part, Pipeline, Request, Run};
+use easel::pipeline::{Encoded, Given, Loading, Pipeline, Preparation, Request, Run};
 use easel::sampler::SamplerKind;
 use easel::weights::Prefer;
 use easel::weights::dump::{NamedTensor, TensorData};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::Generate;
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::{Generate, tune};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -23,6 +22,7 @@ const MAX_COUNT: u64 = 10_000;
 #[derive(Default)]
 struct Timings {
     load: f64,
+    prepare: f64,
     encode: f64,
     steps: Vec<f64>,
     decode: f64,
@@ -48,22 +48,31 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     };
     let bar = progress_bar();
     let start = Instant::now();
-    let hardware = Rc::new(Hardware::open(options.device, Faults::default()).await?);
-    let source = Box::new(options.model.open().await?);
-    let pipeline = Pipeline::load(source, hardware, Prefer::Full, |part: Part| {
-        bar.set_message(format!("loading {}", part.folder()));
+    let hardware = Rc::new(tune::open(options.device).await?);
+    let source = options.model.open().await?;
+    let verification = source.verify();
+    let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |loading: Loading| {
+        bar.set_message(format!("loading {}", loading.part.folder()));
         bar.tick();
     });
-    let pipeline = Rc::new(pipeline.await?);
+    let pipeline = pipeline.await;
+    // Damage explains whatever else loading stumbled over.
+    if let Some(verification) = verification {
+        verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
+    let pipeline = Rc::new(pipeline?);
     let load = milliseconds(start);
     let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);
+    let start = Instant::now();
+    prepare(&pipeline, &first, &bar).await?;
+    let prepare = milliseconds(start);
     let start = Instant::now();
     let prepared = Run::start(Rc::clone(&pipeline), first.clone()).await?;
     let encode = milliseconds(start);
     prepared.warnings().iter().for_each(|warning| bar.suspend(|| eprintln!("warning: {warning}")));
     for number in 0..options.count {
         let request = Request { seed: first.seed.wrapping_add(number), ..first.clone() };
-        let mut timings = Timings { load, encode, ..Timings::default() };
+        let mut timings = Timings { load, prepare, encode, ..Timings::default() };
         let name = |path| if options.count > 1 { numbered(path, number + 1) } else { path.to_owned() };
         let out = name(&options.out);
         let (tensors, rgb) =
@@ -78,15 +87,33 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     Ok(())
 }
 
+/// Tunes and compiles, and keeps what was measured for the next call.
+async fn prepare(pipeline: &Pipeline, request: &Request, bar: &ProgressBar) -> Result<()> {
+    let known = pipeline.hardware().strategies().entries().len();
+    let show = |preparation| {
+        let (message, done, total) = match preparation {
+            Preparation::Measuring { done, total } => ("measuring the GPU", done, total),
+            Preparation::Compiling { done, total } => ("compiling shaders", done, total),
+        };
+        bar.set_message(message);
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    pipeline.prepare(request, show).await?;
+    if pipeline.hardware().strategies().entries().len() > known {
+        tune::keep(pipeline.hardware());
+    }
+    Ok(())
+}
+
 fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> Request {
-    let description = pipeline.description();
-    let (sizes, defaults) = (description.sizes(), description.defaults());
-    let (width, height) = options.size.unwrap_or((sizes.width, sizes.height));
+    let usual = pipeline.usual_request();
+    let (width, height) = options.size.unwrap_or((usual.width, usual.height));
     Request {
         prompt: options.prompt.clone(),
         negative_prompt: options.negative.clone(),
-        steps: options.steps.unwrap_or(defaults.steps),
-        guidance_scale: options.guidance.unwrap_or(defaults.guidance_scale),
+        steps: options.steps.unwrap_or(usual.steps),
+        guidance_scale: options.guidance.unwrap_or(usual.guidance_scale),
         sampler: options.sampler,
         seed,
         width,
@@ -142,15 +169,21 @@ fn named(name: &str, shape: Vec<usize>, values: Vec<f32>) -> NamedTensor {
     NamedTensor { name: name.to_owned(), shape, data: TensorData::F32(values) }
 }
 
-async fn encoded(pipeline: &Pipeline, prefix: &str, prompt: &Encoded) -> Result<[NamedTensor; 2]> {
-    let ids = prompt.ids.iter().map(|id| i64::from(*id)).collect();
-    let shape = prompt.embeds.dims().to_vec();
-    let values = pipeline.hardware().read(prompt.embeds.clone()).await?;
-    let ids_name = format!("{prefix}token_ids");
-    Ok([
-        NamedTensor { name: ids_name, shape: vec![1, prompt.ids.len()], data: TensorData::I64(ids) },
-        named(&format!("{prefix}text_embeddings"), shape, values),
-    ])
+async fn encoded(pipeline: &Pipeline, prefix: &str, prompt: &Encoded) -> Result<Vec<NamedTensor>> {
+    let mut tensors = Vec::new();
+    for (name, ids) in [("token_ids", Some(&prompt.ids)), ("token_ids_2", prompt.ids_2.as_ref())] {
+        let Some(ids) = ids else { continue };
+        let data = TensorData::I64(ids.iter().map(|id| i64::from(*id)).collect());
+        tensors.push(NamedTensor { name: format!("{prefix}{name}"), shape: vec![1, ids.len()], data });
+    }
+    let embeds = &prompt.embeds;
+    let values = pipeline.hardware().read(embeds.clone()).await?;
+    tensors.push(named(&format!("{prefix}text_embeddings"), embeds.dims().to_vec(), values));
+    if let Some(text_embeds) = &prompt.text_embeds {
+        let values = pipeline.hardware().read(text_embeds.clone()).await?;
+        tensors.push(named(&format!("{prefix}pooled_text_embeddings"), vec![1, values.len()], values));
+    }
+    Ok(tensors)
 }
 
 async fn latents(run: &Run, index: usize) -> Result<NamedTensor> {
@@ -183,6 +216,7 @@ fn report(
         "height": request.height,
         "timings_ms": {
             "load": timings.load,
+            "prepare": timings.prepare,
             "encode": timings.encode,
             "steps": timings.steps,
             "decode": timings.decode,

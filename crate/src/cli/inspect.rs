@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use easel::error::{Error, Result};
-use easel::pipeline::{Description, Part};
+use easel::pipeline::Description;
 use easel::sampler::{self, SamplerKind};
-use easel::tokenizer::Tokenizer;
 use easel::weights::manifest::Manifest;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
@@ -34,12 +33,11 @@ async fn report(model: &ModelFiles, verify: bool) -> Result<Value> {
         manifest.ok_or_else(|| Error::FileNotFound { file: Manifest::FILE.into() })?.verify(source).await?;
     }
     let description = Description::read(source).await?;
-    let positions = description.text_encoder.max_position_embeddings;
-    let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
+    let (tokenizer, _) = description.tokenizers(source).await?;
     let defaults = description.defaults();
     sampler::build(description.sampler(), &description.scheduler, defaults.steps)?;
     let mut parts = Vec::new();
-    for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
+    for part in description.parts().into_iter().filter(|part| part.has_weights()) {
         let weights = Weights::open(source, part.folder(), Prefer::Full).await?;
         parts.push(json!({
             "part": part.folder(),
@@ -85,6 +83,6 @@ fn print_text(report: &Value) {
         let class = part["class"].as_str().unwrap_or_default();
         let packed = part["packed"].as_object().into_iter().flatten();
         let packed: String = packed.map(|(format, count)| format!(", {count} in {format}")).collect();
-        println!("  {name:<13} {class:<22} {megabytes:>9.1} MB, {} tensors{packed}", part["tensors"]);
+        println!("  {name:<14} {class:<27} {megabytes:>9.1} MB, {} tensors{packed}", part["tensors"]);
     }
 }

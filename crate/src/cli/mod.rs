@@ -1,12 +1,15 @@
 //! Command line of the native engine.
 #![allow(clippy::print_stdout, reason = "standard output is where a command's results go")]
 
+mod bench;
+mod bench_cases;
 mod files;
 mod generate;
 mod inspect;
 mod model;
 mod pack;
 mod quality;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +35,20 @@ enum Action {
     Generate(Box<Generate>),
     /// Compare what the GPU computes with the CPU, operation by operation.
     SelfTest,
+    /// Time every kernel at the shapes of Stable Diffusion 1.5, beside what the adapter can do at most.
+    Bench(Bench),
+    /// Show how the GPU computes matrix products, by what was measured on it.
+    Tune {
+        /// Folder of a model in diffusers layout whose products to measure, those that are known left out.
+        #[arg(long)]
+        model: Option<PathBuf>,
+        /// Seconds to measure for.
+        #[arg(long, default_value_t = 60)]
+        budget: u64,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what a model is and whether it can run.
     Inspect {
         #[command(flatten)]
@@ -83,6 +100,25 @@ struct Quality {
     sensitivity: bool,
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
+    device: Choice,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Bench {
+    /// Also time a UNet step of the model in this folder, in diffusers layout.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Only kernels whose name holds this text.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    only: String,
+    /// Divide the pixels of every shape, so that software adapters finish.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    scale: u16,
+    /// gpu, cpu, or auto: the GPU unless it is a software one.
+    #[arg(long, default_value = "gpu", value_parser = parse::<Choice>)]
     device: Choice,
     /// Print one JSON object.
     #[arg(long)]
@@ -166,6 +202,8 @@ pub(crate) fn run() -> ExitCode {
         match command.action {
             Action::Generate(options) => generate::run(&options).await,
             Action::SelfTest => self_test().await,
+            Action::Bench(options) => bench::run(&options).await,
+            Action::Tune { model, budget, json } => tune::run(model.as_deref(), budget, json).await,
             Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
             Action::Pack(options) => pack::run(&options).await,
             Action::Quality(options) => quality::run(&options).await,

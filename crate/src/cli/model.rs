@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use clap::Args;
 use easel::error::{Error, Result};
 use easel::weights::single_file::{Companions, Prediction, SingleFileSource};
 use easel::weights::source::{FolderSource, LocalBoxFuture, Source};
 
-use super::files::open_model;
+use super::files::{open_model, verify};
 
 /// The merges of CLIP's tokenizer, which checkpoints do not carry.
 const MERGES: &str = include_str!("../../../assets/clip/merges.txt");
@@ -71,6 +72,14 @@ pub(super) enum Model {
 }
 
 impl Model {
+    /// Compares a folder with its manifest, if it has one, while something else goes on.
+    pub(super) fn verify(&self) -> Option<JoinHandle<Result<()>>> {
+        match self {
+            Self::Folder(source) => Some(verify(source)),
+            Self::SingleFile(_) => None,
+        }
+    }
+
     fn source(&self) -> &dyn Source {
         match self {
             Self::Folder(source) => source,

@@ -41,18 +41,18 @@ struct Layer {
 }
 
 impl Layer {
-    /// Squared error of the latents for each byte that packing saves.
+    /// Squared error of the picture for each byte that packing saves.
     fn damage(&self) -> f64 {
-        self.comparison.latents_error / self.saved as f64
+        self.comparison.picture_error / self.saved as f64
     }
 }
 
 pub(super) async fn run(options: &Quality) -> Result<()> {
     let session = Session {
         options,
+        prompts: read_prompts(&options.prompts)?,
         source: open_model(&options.model).await?,
         hardware: Rc::new(Hardware::open(options.device, Faults::default()).await?),
-        prompts: read_prompts(&options.prompts)?,
         bar: progress_bar(),
     };
     let reference = session.outcomes(Box::new(session.source.clone()), "f32").await?;

@@ -5,7 +5,9 @@ mod check;
 mod model_index;
 mod one_or_many;
 mod text_encoder;
+mod transformer_layers;
 mod unet;
+mod unet_check;
 mod vae;
 
 use serde::de::DeserializeOwned;
@@ -16,6 +18,7 @@ use crate::weights::source::{Source, read_json};
 pub use model_index::ModelIndex;
 pub use one_or_many::OneOrMany;
 pub use text_encoder::{ClipTextConfig, HiddenAct};
+pub use transformer_layers::TransformerLayers;
 pub use unet::UNet2DConditionConfig;
 pub use vae::{AutoencoderKLConfig, AutoencoderTinyConfig, VaeConfig};
 

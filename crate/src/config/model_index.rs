@@ -10,12 +10,17 @@ use super::check::Check;
 use crate::error::Result;
 
 /// Pipelines whose parts Easel runs.
-const PIPELINES: [&str; 4] = [
+const PIPELINES: [&str; 6] = [
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
     "LatentConsistencyModelPipeline",
     "LatentConsistencyModelImg2ImgPipeline",
+    "StableDiffusionXLPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
 ];
+
+/// Those of [`PIPELINES`] that have a second text encoder.
+const XL_PIPELINES: [&str; 2] = ["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"];
 
 /// Parts that a picture needs, with the classes that may play them. The scheduler is any: its settings count.
 const PARTS: [(&str, &[&str]); 4] = [
@@ -24,6 +29,14 @@ const PARTS: [(&str, &[&str]); 4] = [
     ("text_encoder", &["CLIPTextModel"]),
     ("tokenizer", &["CLIPTokenizer", "CLIPTokenizerFast"]),
 ];
+
+/// Parts that the XL pipelines need beside [`PARTS`].
+const XL_PARTS: [(&str, &[&str]); 2] = [
+    ("text_encoder_2", &["CLIPTextModelWithProjection"]),
+    ("tokenizer_2", &["CLIPTokenizer", "CLIPTokenizerFast"]),
+];
+
+const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
 
 const SCHEDULER: &str = "scheduler";
 
@@ -54,6 +67,37 @@ impl ModelIndex {
             _ => None,
         }
     }
+
+    /// Whether the model is of the SDXL family: two text encoders, a pooled text embedding and sizes.
+    #[must_use]
+    pub fn is_xl(&self) -> bool {
+        XL_PIPELINES.contains(&self.class_name.as_str())
+    }
+
+    /// Whether zeros take the place of an empty negative prompt's embeddings; SDXL's pipeline says yes where the file
+    /// does not say.
+    #[must_use]
+    pub fn force_zeros_for_empty_prompt(&self) -> bool {
+        let given = self.members.get(FORCE_ZEROS).and_then(Value::as_bool);
+        self.is_xl() && given.unwrap_or(true)
+    }
+
+    /// The parts that the pipeline needs.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+        let more: &[_] = if self.is_xl() { &XL_PARTS } else { &[] };
+        PARTS.into_iter().chain(more.iter().copied())
+    }
+
+    fn validate_settings(&self, check: &Check) -> Result<()> {
+        if self.members.get(FORCE_ZEROS).is_some_and(|value| !value.is_boolean() && !value.is_null()) {
+            return check.fail(FORCE_ZEROS, "must be true or false");
+        }
+        if self.members.get("requires_aesthetics_score") == Some(&Value::Bool(true)) {
+            let reason = "is true, as in the SDXL refiner: Easel runs base models, which draw from noise";
+            return check.fail("requires_aesthetics_score", reason);
+        }
+        Ok(())
+    }
 }
 
 impl Config for ModelIndex {
@@ -62,7 +106,8 @@ impl Config for ModelIndex {
         if !PIPELINES.contains(&self.class_name.as_str()) {
             return Err(check.unsupported(&self.class_name, &PIPELINES));
         }
-        for (part, classes) in PARTS {
+        self.validate_settings(&check)?;
+        for (part, classes) in self.parts() {
             match self.class(part) {
                 None => return check.fail(part, "is missing: a list of a library and a class is needed"),
                 Some(class) if !classes.contains(&class) => return Err(check.unsupported(class, classes)),
@@ -70,12 +115,13 @@ impl Config for ModelIndex {
             }
         }
         let known = |part: &str| {
-            part == SCHEDULER || IGNORED.contains(&part) || PARTS.iter().any(|(name, _)| *name == part)
+            part == SCHEDULER || IGNORED.contains(&part) || self.parts().any(|(name, _)| name == part)
         };
         let more = self.members.keys().find(|part| !known(part) && self.class(part).is_some());
         match more.and_then(|part| self.class(part)) {
             Some(class) => {
-                Err(check.unsupported(class, &["no part beside unet, vae, text_encoder, tokenizer"]))
+                let parts = self.parts().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+                Err(check.unsupported(class, &[&format!("no part beside {parts}")]))
             }
             None => Ok(()),
         }
@@ -109,10 +155,42 @@ mod tests {
         assert_eq!(validate(&tiny), Ok(()));
     }
 
+    fn xl() -> String {
+        GOOD.replace("StableDiffusionPipeline", "StableDiffusionXLPipeline").replacen(
+            '{',
+            r#"{"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+            "tokenizer_2": ["transformers", "CLIPTokenizer"], "#,
+            1,
+        )
+    }
+
+    #[test]
+    fn the_xl_family() {
+        assert_eq!(validate(&xl()), Ok(()));
+        let zeros = |text: &str| {
+            let index: ModelIndex = parse_json(ModelIndex::FILE, text).unwrap();
+            (index.is_xl(), index.force_zeros_for_empty_prompt())
+        };
+        let with = |setting: &str| xl().replacen('{', &format!("{{{setting}, "), 1);
+        assert_eq!(zeros(&xl()), (true, true));
+        assert_eq!(zeros(&with("\"force_zeros_for_empty_prompt\": false")), (true, false));
+        assert_eq!(zeros(GOOD), (false, false));
+        for (setting, names) in [
+            ("\"force_zeros_for_empty_prompt\": 1", "`force_zeros_for_empty_prompt`"),
+            ("\"requires_aesthetics_score\": true", "refiner"),
+        ] {
+            let error = validate(&with(setting)).unwrap_err();
+            assert!(error.code() == "bad_config" && error.to_string().contains(names), "{error}");
+        }
+        let one_kind = xl().replace("CLIPTextModelWithProjection", "CLIPTextModel");
+        assert_eq!(validate(&one_kind).unwrap_err().code(), "unsupported_class");
+    }
+
     #[test]
     fn bad() {
         let cases = [
-            ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "unsupported_class", "XL"),
+            ("StableDiffusionPipeline", "StableDiffusion3Pipeline", "unsupported_class", "Diffusion3"),
+            ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "bad_config", "`text_encoder_2`"),
             ("UNet2DConditionModel", "FluxTransformer2DModel", "unsupported_class", "Flux"),
             ("CLIPTextModel", "T5EncoderModel", "unsupported_class", "T5"),
             (

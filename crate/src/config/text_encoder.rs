@@ -19,6 +19,9 @@ pub enum HiddenAct {
     Gelu,
 }
 
+/// `eos_token_id` of configs that were written before transformers used it.
+const EARLY_EOS: u32 = 2;
+
 /// Configuration of a `CLIPTextModel`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
@@ -27,6 +30,8 @@ pub struct ClipTextConfig {
     pub vocab_size: usize,
     pub hidden_size: usize,
     pub intermediate_size: usize,
+    /// Width of a pooled and projected text (`CLIPTextModelWithProjection`).
+    pub projection_dim: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
     pub max_position_embeddings: usize,
@@ -45,6 +50,7 @@ impl Default for ClipTextConfig {
             vocab_size: 49408,
             hidden_size: 512,
             intermediate_size: 2048,
+            projection_dim: 512,
             num_hidden_layers: 12,
             num_attention_heads: 8,
             max_position_embeddings: 77,
@@ -71,6 +77,17 @@ impl ClipTextConfig {
         config.validate(path)?;
         Ok(config)
     }
+
+    /// Index of the state that stands for a whole text, which is that of its end (`CLIPTextModel.forward`): where the
+    /// first `eos_token_id` is. Early configs say 2 and mean the highest id, which is the end in CLIP's vocabulary.
+    #[must_use]
+    pub fn pooled_position(&self, ids: &[u32]) -> usize {
+        let end = match self.eos_token_id.as_ref().and_then(|ids| ids.values().first()) {
+            None | Some(&EARLY_EOS) => ids.iter().max(),
+            Some(end) => Some(end),
+        };
+        ids.iter().position(|id| Some(id) == end).unwrap_or(0)
+    }
 }
 
 impl Config for ClipTextConfig {
@@ -79,6 +96,7 @@ impl Config for ClipTextConfig {
         check.between("vocab_size", self.vocab_size, 1, 1 << 20)?;
         check.between("hidden_size", self.hidden_size, 1, MAX_CHANNELS)?;
         check.between("intermediate_size", self.intermediate_size, 1, 4 * MAX_CHANNELS)?;
+        check.between("projection_dim", self.projection_dim, 1, MAX_CHANNELS)?;
         check.between("num_hidden_layers", self.num_hidden_layers, 1, MAX_LAYERS)?;
         // Room for a begin, a word and an end.
         check.between("max_position_embeddings", self.max_position_embeddings, 3, 4096)?;
@@ -111,10 +129,19 @@ mod tests {
     }
 
     #[test]
+    fn pooled() {
+        let position = |text: &str, ids: &[u32]| load(text).unwrap().pooled_position(ids);
+        assert_eq!(position("{}", &[49406, 5, 49407, 0, 49407]), 2);
+        assert_eq!(position(r#"{"eos_token_id": 2}"#, &[49406, 2, 49407, 0, 49407]), 2);
+        assert_eq!(position(r#"{"eos_token_id": 7}"#, &[49406, 5, 49407]), 0);
+    }
+
+    #[test]
     fn refused() {
         for (field, value) in [
             ("hidden_act", "\"relu\""),
             ("hidden_size", "-1"),
+            ("projection_dim", "0"),
             ("num_attention_heads", "7"),
             ("num_attention_heads", "0"),
             ("num_hidden_layers", "65"),

@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::Config;
+use crate::error::Result;
 use crate::weights::source::parse_json;
 
 fn load(text: &str) -> Result<UNet2DConditionConfig> {
@@ -25,7 +27,7 @@ fn lists_by_stage_and_no_middle() {
             "sample_size": [96, 64], "transformer_layers_per_block": [1, 2, 10, 1], "cross_attention_dim": 1024}"#,
     )
     .unwrap();
-    assert_eq!((config.heads(1), config.layers(3), config.transformer_layers(2)), (10, 3, 10));
+    assert_eq!((config.heads(1), config.layers(3), config.down_transformer_layers(2, 1)), (10, 3, 10));
     assert_eq!((config.sample_size(), config.text_width()), (Some([96, 64]), 1024));
     assert!(!config.has_mid_block());
     let config =
@@ -33,11 +35,34 @@ fn lists_by_stage_and_no_middle() {
     assert_eq!((config.heads(0), config.sample_size()), (16, Some([64, 64])));
 }
 
+/// The UNets of SDXL and SSD-1B.
+#[test]
+fn text_time_and_depths_by_resnet() {
+    const XL: &str = r#""down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"], "attention_head_dim": [5, 10, 20],
+        "block_out_channels": [320, 640, 1280], "cross_attention_dim": 2048, "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816, "upcast_attention": null"#;
+    let config = load(&format!("{{{XL}, \"transformer_layers_per_block\": [1, 2, 10]}}")).unwrap();
+    assert_eq!(
+        (config.takes_text_time(), config.mid_attends(), config.mid_transformer_layers()),
+        (true, true, 10)
+    );
+    assert_eq!((config.up_transformer_layers(1, 2), config.up_transformer_layers(2, 0)), (2, 10));
+    let lists = r#""mid_block_type": "UNetMidBlock2D", "transformer_layers_per_block": [1, [2, 2], [4, 0]],
+        "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1]"#;
+    let config = load(&format!("{{{XL}, {lists}}}")).unwrap();
+    assert_eq!((config.has_mid_block(), config.mid_attends()), (true, false));
+    assert_eq!([0, 1].map(|resnet| config.down_transformer_layers(2, resnet)), [4, 0]);
+    assert_eq!([0, 1, 2].map(|resnet| config.up_transformer_layers(2, resnet)), [4, 4, 10]);
+    assert_eq!([0, 1, 2].map(|resnet| config.up_transformer_layers(1, resnet)), [2, 1, 1]);
+}
+
 #[test]
 fn what_is_not_implemented_is_refused_by_name() {
     let fields = [
         ("class_embed_type", "\"timestep\""),
-        ("addition_embed_type", "\"text_time\""),
+        ("addition_embed_type", "\"text_image\""),
+        ("addition_time_embed_dim", "0, \"addition_embed_type\": \"text_time\""),
         ("num_class_embeds", "10"),
         ("encoder_hid_dim", "64"),
         ("encoder_hid_dim_type", "\"text_proj\""),
@@ -70,7 +95,15 @@ fn what_is_not_implemented_is_refused_by_name() {
         ("layers_per_block", "0"),
         ("layers_per_block", "[2, 2]"),
         ("layers_per_block", "18446744073709551615"),
-        ("transformer_layers_per_block", "[[1], [2], [3], [4]]"),
+        ("transformer_layers_per_block", "[1, 2, 3]"),
+        ("transformer_layers_per_block", "65"),
+        ("transformer_layers_per_block", "[1, [1, 65], 1, 1]"),
+        (
+            "transformer_layers_per_block",
+            "[1, [1], 1, 1], \"reverse_transformer_layers_per_block\": [1, 1, 1, 1]",
+        ),
+        ("reverse_transformer_layers_per_block", "[1, [1, 1], 1, 1]"),
+        ("reverse_transformer_layers_per_block", "null, \"transformer_layers_per_block\": [1, [1, 2], 1, 1]"),
         ("cross_attention_dim", "[768, 768, 768, 1024]"),
         ("attention_head_dim", "7"),
         ("attention_head_dim", "0"),

@@ -6,9 +6,11 @@ use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
 use super::shader::{Shader, Variant, launch, shader};
+use super::strategy::Adapter;
 use super::{Kernels, flex as cpu};
 
-static RUNNING_SOFTMAX: Shader = shader!("attention_running_softmax");
+static REGISTER: Shader = shader!("attention_register");
+static TILED: Shader = shader!("attention_tiled");
 
 /// How to read the operands of [`attention`].
 #[derive(Debug, Clone, Copy)]
@@ -30,22 +32,80 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: Attention) -> 
     ))
 }
 
+/// Invocations of a workgroup of the register kernel.
 const WORKGROUP: u32 = 64;
+/// A query and its sum take twice as many registers as a head has lanes; an invocation has room for so many lanes.
+const REGISTER_LANES: u32 = 40;
+/// The same in the tiled kernel, where GPUs have fewer.
+const TILED_LANES: u32 = 10;
+/// Most bytes of workgroup memory for a tile of keys.
+const TILE_BYTES: u32 = 8 << 10;
 
-fn variant(d: usize, causal: bool) -> Variant {
+/// How many queries a workgroup computes, and the shader.
+struct Kernel {
+    queries: u32,
+    variant: Variant,
+}
+
+/// Lanes of a head of `d` channels, and whether a lane is four channels.
+fn lanes(d: usize) -> (u32, bool) {
     let vector = d.is_multiple_of(4);
-    let lanes = if vector { d / 4 } else { d };
-    Variant::new(
-        &RUNNING_SOFTMAX,
-        &[("WG_X", WORKGROUP), ("LANES", lanes as u32), ("VECTOR", vector.into()), ("CAUSAL", causal.into())],
-    )
+    (if vector { d / 4 } else { d } as u32, vector)
+}
+
+/// A few queries an invocation, which share what it reads.
+fn register(d: usize, causal: bool) -> Kernel {
+    let (lanes, vector) = lanes(d);
+    let queries = (REGISTER_LANES / lanes).clamp(1, 4);
+    let defines = [
+        ("WG_X", WORKGROUP),
+        ("QUERIES", queries),
+        ("LANES", lanes),
+        ("FOUR", 4),
+        ("VECTOR", vector.into()),
+        ("CAUSAL", causal.into()),
+    ];
+    Kernel { queries: WORKGROUP * queries, variant: Variant::new(&REGISTER, &defines) }
+}
+
+/// Queries that share keys and values in workgroup memory.
+fn tiled(d: usize, causal: bool) -> Kernel {
+    let (lanes, vector) = lanes(d);
+    let fits = |split: &u32| lanes.is_multiple_of(*split) && lanes / split <= TILED_LANES;
+    let split = [1, 2, 4, 8, 16].into_iter().find(fits).unwrap_or(1);
+    let invocations = (64 * split).min(256);
+    let four_keys = lanes * 4 * if vector { 16 } else { 4 };
+    let defines = [
+        ("WG_X", invocations),
+        ("QUERIES", invocations / split),
+        ("SPLIT", split),
+        ("OWN", lanes / split),
+        ("FOURS", (TILE_BYTES / four_keys).clamp(1, 2)),
+        ("VECTOR", vector.into()),
+        ("CAUSAL", causal.into()),
+    ];
+    Kernel { queries: invocations / split, variant: Variant::new(&TILED, &defines) }
+}
+
+/// Software adapters hate barriers; other GPUs need workgroup memory. A head that does not fit an invocation's registers
+/// is split in any case.
+fn kernel(d: usize, causal: bool) -> Kernel {
+    if Adapter::current().software && lanes(d).0 <= REGISTER_LANES {
+        register(d, causal)
+    } else {
+        tiled(d, causal)
+    }
 }
 
 /// Head sizes of the families: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
 pub(super) fn variants() -> Vec<Variant> {
     [2, 4, 5, 16, 32, 40, 64, 80, 160, 512]
         .into_iter()
-        .flat_map(|d| [variant(d, false), variant(d, true)])
+        .flat_map(|d| [(d, false), (d, true)])
+        .flat_map(|(d, causal)| {
+            let small = (lanes(d).0 <= REGISTER_LANES).then(|| register(d, causal).variant);
+            [Some(tiled(d, causal).variant), small].into_iter().flatten()
+        })
         .collect()
 }
 
@@ -54,9 +114,11 @@ pub(super) fn cube(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: Attention
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;
     let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
-    let groups = [(queries as u32).div_ceil(WORKGROUP), shape.heads as u32, b as u32];
+    let kernel =
+        if std::env::var("TILED").is_ok() { tiled(d, shape.causal) } else { register(d, shape.causal) };
+    let groups = [(queries as u32).div_ceil(kernel.queries), shape.heads as u32, b as u32];
     let output = q.shape();
-    launch(variant(d, shape.causal), vec![q, k, v], output, groups, &info)
+    launch(kernel.variant, vec![q, k, v], output, groups, &info)
 }
 
 fn scale(d: usize) -> f32 {

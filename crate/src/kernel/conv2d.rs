@@ -13,6 +13,7 @@ use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("conv2d_register");
+static TILED: Shader = shader!("conv2d_tiled");
 
 /// Geometry and epilogue of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +114,11 @@ pub fn conv2d_by(
 fn shader(strategy: Strategy) -> &'static Shader {
     match strategy {
         Strategy::Register { .. } => &REGISTER,
+        Strategy::Tiled { .. } => &TILED,
     }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let forms = Form::examples(&[
         (true, true, true, Activation::None),
         (true, false, false, Activation::None),
@@ -125,8 +127,11 @@ pub(super) fn variants() -> Vec<Variant> {
         (true, false, false, Activation::Relu),
         (false, false, false, Activation::Relu),
     ]);
-    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
-    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
+    let of_strategy = |strategy: &Strategy| {
+        let strategy = *strategy;
+        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
+    };
+    strategies.iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(
@@ -193,14 +198,14 @@ pub(super) fn flex(
     let rows = b * out_h * out_w;
     let k = shape.kernel * shape.kernel * c_in;
     let chunk = (PATCH_BUDGET / k.max(1)).clamp(1, rows);
-    let mut product = Vec::with_capacity(rows * n.next_multiple_of(4));
-    for start in (0..rows).step_by(chunk) {
-        let end = (start + chunk).min(rows);
-        let patches = gather_patches(&x, c_in, shape, start..end);
-        product.extend(panels::product(patches, end - start, weight));
+    let mut y = vec![0.0; rows * n];
+    for (i, y) in y.chunks_mut(chunk * n).enumerate() {
+        let (start, count) = (i * chunk, y.len() / n);
+        let patches = gather_patches(&x, c_in, shape, start..start + count);
+        panels::multiply(y, &patches, count, weight, n);
     }
     let bias = add_shift(bias.map(cpu::values), shift.map(cpu::values), n, shape.shift_row);
-    let y = epilogue(&product, n, bias, residual.map(cpu::values), shape.activation);
+    epilogue(&mut y, n, bias, residual.map(cpu::values), shape.activation);
     cpu::tensor(y, [b, out_h * out_w, n])
 }
 

@@ -57,24 +57,22 @@ impl Form {
         Variant::new(shader, &defines)
     }
 
-    /// For tests of shaders: every epilogue of `epilogues` (bias, shift, residual, activation) on one form of operands,
-    /// and one epilogue on every other.
+    /// For tests of shaders: every kind of operands, each with the next of `epilogues` (bias, shift, residual,
+    /// activation), which are no more than those.
     pub(super) fn examples(epilogues: &[(bool, bool, bool, Activation)]) -> Vec<Self> {
-        let form = |quant, vec4, &(bias, shift, residual, activation)| Self {
-            quant,
-            vec4,
-            bias,
-            shift,
-            residual,
-            activation,
-        };
-        let mut all: Vec<Self> = epilogues.iter().map(|epilogue| form(None, true, epilogue)).collect();
-        all.extend(epilogues.first().map(|first| form(None, false, first)));
-        for quant in Quant::ALL {
-            all.extend(epilogues.first().map(|first| form(Some(quant), true, first)));
-            all.extend(epilogues.first().map(|first| form(Some(quant), false, first)));
-        }
-        all
+        let quants = std::iter::once(None).chain(Quant::ALL.map(Some));
+        let operands = quants.flat_map(|quant| [(quant, true), (quant, false)]);
+        let with_epilogues = operands.zip(epilogues.iter().cycle());
+        with_epilogues
+            .map(|((quant, vec4), &(bias, shift, residual, activation))| Self {
+                quant,
+                vec4,
+                bias,
+                shift,
+                residual,
+                activation,
+            })
+            .collect()
     }
 }
 

@@ -12,6 +12,7 @@ use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("linear_register");
+static TILED: Shader = shader!("linear_tiled");
 
 /// `activation(x · weight + bias) + residual`: x `[b, rows, k]`, weight `[k, n]`, bias `[n]` padded to a multiple of
 /// four, residual and result `[b, rows, n]`.
@@ -50,10 +51,11 @@ pub fn linear_by(
 fn shader(strategy: Strategy) -> &'static Shader {
     match strategy {
         Strategy::Register { .. } => &REGISTER,
+        Strategy::Tiled { .. } => &TILED,
     }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let forms = Form::examples(&[
         (true, false, true, Activation::None),
         (false, false, false, Activation::None),
@@ -62,8 +64,11 @@ pub(super) fn variants() -> Vec<Variant> {
         (true, false, false, Activation::Gelu),
         (true, false, false, Activation::QuickGelu),
     ]);
-    let of_strategy = |strategy| forms.iter().map(move |form| form.variant(strategy, shader(strategy)));
-    Strategy::ALL.into_iter().flat_map(of_strategy).collect()
+    let of_strategy = |strategy: &Strategy| {
+        let strategy = *strategy;
+        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
+    };
+    strategies.iter().flat_map(of_strategy).collect()
 }
 
 pub(super) fn cube(
@@ -96,27 +101,29 @@ pub(super) fn flex(
     _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let product = panels::product(cpu::values(x), b * rows, weight);
-    let y = epilogue(&product, n, bias.map(cpu::values), residual.map(cpu::values), activation);
+    let mut y = vec![0.0; b * rows * n];
+    panels::multiply(&mut y, &cpu::values(x), b * rows, weight, n);
+    epilogue(&mut y, n, bias.map(cpu::values), residual.map(cpu::values), activation);
     cpu::tensor(y, [b, rows, n])
 }
 
-/// Drops the padding of `product` `[rows, n rounded up to 4]` and applies bias, activation and residual.
+/// Applies bias `[at least n]`, activation and residual to `y` `[rows, n]`.
 pub(super) fn epilogue(
-    product: &[f32],
+    y: &mut [f32],
     n: usize,
     bias: Option<Vec<f32>>,
     residual: Option<Vec<f32>>,
     activation: Activation,
-) -> Vec<f32> {
-    let n4 = n.next_multiple_of(4);
-    let bias = bias.unwrap_or_else(|| vec![0.0; n4]);
-    let mut y = Vec::with_capacity(product.len() / n4 * n);
-    for row in product.chunks_exact(n4) {
-        y.extend(row[..n].iter().zip(&bias).map(|(value, bias)| activation.apply(value + bias)));
+) {
+    if let Some(bias) = bias {
+        for row in y.chunks_exact_mut(n) {
+            row.iter_mut().zip(&bias).for_each(|(y, bias)| *y += bias);
+        }
+    }
+    if activation != Activation::None {
+        y.iter_mut().for_each(|y| *y = activation.apply(*y));
     }
     if let Some(residual) = residual {
         y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
     }
-    y
 }

@@ -13,6 +13,8 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 mod panels;
+pub mod peak;
+pub mod rehearsal;
 mod sampler_step;
 pub mod self_test;
 mod shader;
@@ -245,18 +247,25 @@ const CPU_MOST_BYTES: u64 = if cfg!(target_family = "wasm") { 512 << 20 } else {
 /// Every shader module that the operations can ask for, as `(name, WGSL)`: for tests that hand them to a compiler.
 #[must_use]
 pub fn shader_sources() -> Vec<(String, String)> {
-    [
-        linear::variants(),
-        conv2d::variants(),
+    sources([
+        linear::variants(&Strategy::ALL),
+        conv2d::variants(&Strategy::ALL),
         attention::variants(),
         group_norm::variants(),
         layer_norm::variants(),
         geglu::variants(),
         sampler_step::variants(),
         to_rgb::variants(),
-    ]
-    .into_iter()
-    .flatten()
-    .map(|variant| (variant.label(), variant.wgsl()))
-    .collect()
+        peak::variants(),
+    ])
+}
+
+/// Those that only adapters with `shader-f16` compile.
+#[must_use]
+pub fn f16_shader_sources() -> Vec<(String, String)> {
+    sources([linear::variants(&Strategy::ALL_F16), conv2d::variants(&Strategy::ALL_F16)])
+}
+
+fn sources<const N: usize>(variants: [Vec<shader::Variant>; N]) -> Vec<(String, String)> {
+    variants.into_iter().flatten().map(|variant| (variant.label(), variant.wgsl())).collect()
 }

@@ -1,25 +1,30 @@
 //! Matrix products on the CPU. A packed weight is unpacked a panel at a time, so that its numbers never exist as a whole.
 
-use burn_flex::{Flex, FlexTensor};
+use std::ops::Range;
+
+use burn_flex::Flex;
 use half::f16;
 
-use super::flex as cpu;
+use super::flex::{self as cpu, Matrix};
 use super::weight::WeightPrimitive;
 use crate::quantization::{BLOCK, Layout, Quant};
 
-/// Columns and rows of the largest panel: 1 MiB of numbers, which a core's cache holds.
+/// Columns and rows of the largest panel: 2 MiB of numbers, which a core's cache holds.
 const PANEL_COLUMNS: usize = 1024;
-const PANEL_ROWS: usize = 256;
+const PANEL_ROWS: usize = 512;
 
-/// `x [rows, k] · weight`, `[rows, n rounded up to 4]`.
-pub(super) fn product(x: Vec<f32>, rows: usize, weight: &WeightPrimitive<Flex>) -> Vec<f32> {
+/// `y [rows, n] = x [rows, k] · weight`.
+pub(super) fn multiply(y: &mut [f32], x: &[f32], rows: usize, weight: &WeightPrimitive<Flex>, n: usize) {
+    let k = x.len() / rows.max(1);
     match weight {
-        WeightPrimitive::F32(weight) => cpu::matmul(x, rows, weight.clone()),
+        WeightPrimitive::F32(weight) => {
+            let right = Matrix { values: weight.storage(), stride: n.next_multiple_of(4) };
+            cpu::multiply(y, n, true, Matrix { values: x, stride: k }, right, [rows, k, n]);
+        }
         WeightPrimitive::Packed { quant, layout, words, scales } => {
             let packed =
                 Packed { quant: *quant, layout: *layout, words: words.storage(), scales: scales.storage() };
-            let k = layout.taps * layout.channels;
-            packed.product(&cpu::tensor(x, [rows, k]), rows)
+            packed.multiply(y, x, rows);
         }
     }
 }
@@ -34,89 +39,109 @@ struct Packed<'a> {
 
 /// Part of a weight: blocks of rows, groups of four columns.
 struct Panel {
-    blocks: std::ops::Range<usize>,
-    groups: std::ops::Range<usize>,
+    blocks: Range<usize>,
+    groups: Range<usize>,
 }
 
 impl Packed<'_> {
-    fn product(&self, x: &FlexTensor, rows: usize) -> Vec<f32> {
-        let n4 = self.layout.n4();
-        let mut y = vec![0.0; rows * n4 * 4];
-        let mut weight = Vec::new();
-        for first in (0..n4).step_by(PANEL_COLUMNS / 4) {
-            let groups = first..(first + PANEL_COLUMNS / 4).min(n4);
+    fn multiply(&self, y: &mut [f32], x: &[f32], rows: usize) {
+        let Layout { taps, channels, n } = self.layout;
+        let mut numbers = Vec::new();
+        for first in (0..self.layout.n4()).step_by(PANEL_COLUMNS / 4) {
+            let groups = first..(first + PANEL_COLUMNS / 4).min(self.layout.n4());
+            let stride = groups.len() * 4;
+            let columns = stride.min(n - first * 4);
             let mut k = 0;
             for block in (0..self.layout.blocks()).step_by(PANEL_ROWS / BLOCK) {
                 let blocks = block..(block + PANEL_ROWS / BLOCK).min(self.layout.blocks());
-                let width = groups.len() * 4;
-                self.unpack(&Panel { blocks, groups: groups.clone() }, &mut weight);
-                let depth = weight.len() / width;
-                let right = cpu::tensor(std::mem::take(&mut weight), [depth, width]);
-                let part = cpu::multiply(x.narrow(1, k, depth), right);
-                for (y, part) in y.chunks_exact_mut(n4 * 4).zip(part.storage::<f32>().chunks_exact(width)) {
-                    let y = &mut y[first * 4..first * 4 + width];
-                    y.iter_mut().zip(part).for_each(|(y, part)| *y += part);
-                }
+                self.unpack(&Panel { blocks, groups: groups.clone() }, &mut numbers);
+                let depth = numbers.len() / stride;
+                let left = Matrix { values: &x[k..], stride: taps * channels };
+                let right = Matrix { values: &numbers, stride };
+                cpu::multiply(&mut y[first * 4..], n, k == 0, left, right, [rows, depth, columns]);
                 k += depth;
             }
         }
-        y
     }
 
     /// The numbers of a panel, row by row; rows that only fill a tap's last block are left out.
     fn unpack(&self, panel: &Panel, to: &mut Vec<f32>) {
-        let (n4, tap_blocks) = (self.layout.n4(), self.layout.tap_blocks());
         let width = panel.groups.len() * 4;
-        let mut scales = Vec::with_capacity(width);
-        to.clear();
-        to.resize(panel.blocks.len() * BLOCK * width, 0.0);
-        let mut filled = 0;
+        let rows =
+            |block: usize| (self.layout.channels - block % self.layout.tap_blocks() * BLOCK).min(BLOCK);
+        to.resize(panel.blocks.clone().map(rows).sum::<usize>() * width, 0.0);
+        let mut rest = to.as_mut_slice();
+        let mut parts = Vec::new();
         for block in panel.blocks.clone() {
-            let rows = (self.layout.channels - block % tap_blocks * BLOCK).min(BLOCK);
-            scales.clear();
-            for pair in &self.scales[block * n4 * 2..][panel.groups.start * 2..panel.groups.end * 2] {
-                scales.extend([*pair as u16, (*pair >> 16) as u16].map(|bits| f16::from_bits(bits).to_f32()));
-            }
-            let words = &self.words[block * self.quant.block_words() * n4..];
-            let line = |at: usize| &words[at * n4..][panel.groups.clone()];
-            for (row, to) in to[filled..filled + rows * width].chunks_exact_mut(width).enumerate() {
-                match self.quant {
-                    Quant::Q8 => row_of_q8(line(row), &scales, to),
-                    Quant::Q4 => row_of_q4(line(row / 2), row % 2, &scales, to),
-                    Quant::Q6 => row_of_q6(line(row / 2), line(16 + row / 4), row % 4, &scales, to),
-                }
-            }
-            filled += rows * width;
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(rows(block) * width);
+            parts.push((block, part));
+            rest = others;
         }
-        to.truncate(filled);
+        each(parts, |(block, part)| self.unpack_block(block, &panel.groups, part));
+    }
+
+    /// The rows of one block that `to` has room for.
+    fn unpack_block(&self, block: usize, groups: &Range<usize>, to: &mut [f32]) {
+        let (n4, width) = (self.layout.n4(), groups.len() * 4);
+        let halves = |pair: &u32| [*pair as u16, (*pair >> 16) as u16];
+        let scales: Vec<f32> = self.scales[block * n4 * 2..][groups.start * 2..groups.end * 2]
+            .iter()
+            .flat_map(halves)
+            .map(|bits| f16::from_bits(bits).to_f32())
+            .collect();
+        let words = &self.words[block * self.quant.block_words() * n4..];
+        let line = |at: usize| &words[at * n4..][groups.clone()];
+        for (row, to) in to.chunks_exact_mut(width).enumerate() {
+            match self.quant {
+                Quant::Q8 => row_of_q8(line(row), &scales, to),
+                Quant::Q4 => row_of_q4(line(row / 2), row % 2, &scales, to),
+                Quant::Q6 => row_of_q6(line(row / 2), line(16 + row / 4), row % 4, &scales, to),
+            }
+        }
     }
 }
 
+/// Does `work` on every item, with all threads that there are.
+#[cfg(not(target_family = "wasm"))]
+fn each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
+    use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+    items.into_par_iter().for_each(work);
+}
+
+#[cfg(target_family = "wasm")]
+fn each<T>(items: Vec<T>, work: impl Fn(T)) {
+    items.into_iter().for_each(work);
+}
+
 fn row_of_q8(words: &[u32], scales: &[f32], to: &mut [f32]) {
-    for ((to, word), scales) in to.chunks_exact_mut(4).zip(words).zip(scales.chunks_exact(4)) {
-        let integers = word.to_le_bytes();
-        for lane in 0..4 {
-            to[lane] = f32::from(integers[lane] as i8) * scales[lane];
-        }
+    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
+    for ((to, scales), word) in columns.zip(words) {
+        let integers = word.to_le_bytes().map(|byte| f32::from(byte as i8));
+        *to = std::array::from_fn(|lane| integers[lane] * scales[lane]);
     }
 }
 
 fn row_of_q4(words: &[u32], odd: usize, scales: &[f32], to: &mut [f32]) {
-    for ((to, word), scales) in to.chunks_exact_mut(4).zip(words).zip(scales.chunks_exact(4)) {
+    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
+    for ((to, scales), word) in columns.zip(words) {
         let half = word >> (16 * odd);
-        for lane in 0..4 {
-            to[lane] = ((half >> (4 * lane) & 0xf) as i32 - 8) as f32 * scales[lane];
-        }
+        *to = std::array::from_fn(|lane| in_place(half, 0xf, 4 * lane) * scales[lane] - 8.0 * scales[lane]);
     }
 }
 
 fn row_of_q6(words: &[u32], high: &[u32], row: usize, scales: &[f32], to: &mut [f32]) {
-    let columns = to.chunks_exact_mut(4).zip(scales.chunks_exact(4));
+    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
     for ((to, scales), (word, high)) in columns.zip(words.iter().zip(high)) {
         let (half, pairs) = (word >> (16 * (row % 2)), high >> (8 * row));
-        for lane in 0..4 {
-            let integer = half >> (4 * lane) & 0xf | (pairs >> (2 * lane) & 0x3) << 4;
-            to[lane] = (integer as i32 - 32) as f32 * scales[lane];
-        }
+        *to = std::array::from_fn(|lane| {
+            let integer = in_place(half, 0xf, 4 * lane) + 16.0 * in_place(pairs, 0x3, 2 * lane);
+            integer * scales[lane] - 32.0 * scales[lane]
+        });
     }
+}
+
+/// The bits of `word` under `mask` moved up by `shift`, as a number: divided by a power of two after the conversion,
+/// which is exact, because vector units of before AVX2 have one shift for all lanes.
+fn in_place(word: u32, mask: u32, shift: usize) -> f32 {
+    (word & mask << shift) as i32 as f32 * (1.0 / (1_u32 << shift) as f32)
 }

@@ -1,5 +1,10 @@
 //! The ways to compute a matrix product on a GPU, and which of them a product may use.
 
+use std::cell::Cell;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::quantization::Quant;
 
 /// A matrix product `[rows, k] · [k, n]` as far as the choice of a strategy depends on it.
@@ -18,7 +23,8 @@ pub struct Product {
 }
 
 /// Operations that contain a matrix product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// [`super::linear`].
     Linear,
@@ -27,7 +33,8 @@ pub enum Operation {
 }
 
 /// A way to compute a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// An invocation owns `rows` rows and `columns` groups of four columns and reads all operands from memory itself:
     /// no workgroup memory, no barriers, which software adapters are slow at.
@@ -37,43 +44,177 @@ pub enum Strategy {
         /// Groups of four columns of an invocation.
         columns: u32,
     },
+    /// A workgroup of 8 x `height` invocations stages its operands in workgroup memory, which GPUs need to come near
+    /// their peak: all invocations then share what one of them read.
+    Tiled {
+        /// Invocations of a workgroup, down the rows.
+        height: u32,
+        /// Groups of four rows of an invocation.
+        rows4: u32,
+        /// Groups of four columns of an invocation.
+        columns: u32,
+        /// Terms of the sums that are staged at a time.
+        depth: u32,
+        /// Stages and multiplies in f16 and keeps only the sums of tiles in f32.
+        f16: bool,
+    },
 }
 
-/// Workgroup of the register kernels: 64 invocations, more across columns, which share loads of x.
-const WORKGROUP: [u32; 2] = [8, 8];
+/// A GPU as far as the choice of a strategy depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Adapter {
+    /// It computes on the CPU.
+    pub software: bool,
+    /// It has `shader-f16`, and its user accepts results with that precision.
+    pub f16: bool,
+}
+
+thread_local! {
+    static ADAPTER: Cell<Adapter> = const { Cell::new(Adapter { software: false, f16: false }) };
+}
+
+impl Adapter {
+    /// The one that this thread computes on.
+    #[must_use]
+    pub fn current() -> Self {
+        ADAPTER.get()
+    }
+
+    /// Makes it the one that this thread computes on.
+    pub fn make_current(self) {
+        ADAPTER.set(self);
+    }
+}
+
+/// Width of a workgroup, over groups of columns.
+const WIDTH: u32 = 8;
+/// Height of a workgroup of the register kernels.
+const REGISTER_HEIGHT: u32 = 8;
 
 const MOST_GROUPS: u32 = 32_768;
 
 impl Strategy {
-    /// All of them, for tests and tools.
-    pub const ALL: [Self; 3] = [
+    /// Tiles of 128 x 64 outputs: 43 multiplications for a value read.
+    const TILED_128: Self = Self::Tiled { height: 16, rows4: 2, columns: 2, depth: 16, f16: false };
+    /// Tiles of 64 x 64 outputs: 32 multiplications for a value read.
+    const TILED_64: Self = Self::Tiled { height: 8, rows4: 2, columns: 2, depth: 16, f16: false };
+    /// Tiles of 32 x 32 outputs, for products with too few outputs to keep a GPU busy with larger ones.
+    const TILED_32: Self = Self::Tiled { height: 8, rows4: 1, columns: 1, depth: 32, f16: false };
+
+    /// All that compute in f32, for tests and tools.
+    pub const ALL: [Self; 7] = [
+        Self::Register { rows: 8, columns: 4 },
         Self::Register { rows: 8, columns: 2 },
         Self::Register { rows: 4, columns: 1 },
         Self::Register { rows: 1, columns: 1 },
+        Self::TILED_128,
+        Self::TILED_64,
+        Self::TILED_32,
     ];
+
+    /// Those that need an adapter with `shader-f16` and a caller that accepts reduced precision.
+    pub const ALL_F16: [Self; 2] = [
+        Self::Tiled { height: 16, rows4: 2, columns: 2, depth: 16, f16: true },
+        Self::Tiled { height: 8, rows4: 2, columns: 2, depth: 16, f16: true },
+    ];
+
+    /// Whether it is one that there are shaders for, on the current adapter.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        Self::ALL.contains(&self) || Adapter::current().f16 && Self::ALL_F16.contains(&self)
+    }
 
     /// What its shaders are compiled with.
     pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
-        let Self::Register { rows, columns } = self;
-        vec![("WG_X", WORKGROUP[0]), ("WG_Y", WORKGROUP[1]), ("ROWS", rows), ("COLUMNS", columns)]
+        match self {
+            Self::Register { rows, columns } => {
+                vec![("WG_X", WIDTH), ("WG_Y", REGISTER_HEIGHT), ("ROWS", rows), ("COLUMNS", columns)]
+            }
+            Self::Tiled { height, rows4, columns, depth, f16 } => vec![
+                ("WG_X", WIDTH),
+                ("WG_Y", height),
+                ("ROWS4", rows4),
+                ("COLUMNS", columns),
+                ("TILE_K", depth),
+                ("F16", f16.into()),
+            ],
+        }
+    }
+
+    /// Rows and columns that a workgroup computes.
+    fn tile(self) -> [u32; 2] {
+        match self {
+            Self::Register { rows, columns } => [REGISTER_HEIGHT * rows, WIDTH * columns * 4],
+            Self::Tiled { height, rows4, columns, .. } => [height * rows4 * 4, WIDTH * columns * 4],
+        }
     }
 
     /// Workgroups for a product; rows are folded below the 65535 workgroups of a dimension.
     pub(super) fn groups(self, product: &Product) -> [u32; 3] {
-        let Self::Register { rows, columns } = self;
-        let x = (product.n.div_ceil(4) as u32).div_ceil(columns * WORKGROUP[0]);
-        let y = (product.rows as u32).div_ceil(rows * WORKGROUP[1]);
+        let [rows, columns] = self.tile();
+        let x = (product.n as u32).div_ceil(columns);
+        let y = (product.rows as u32).div_ceil(rows);
         [x, y.min(MOST_GROUPS), y.div_ceil(MOST_GROUPS)]
     }
 }
 
+/// `register 8x8`, the outputs of an invocation, or `tiled 64x64`, those of a workgroup.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [tile_rows, tile_columns] = self.tile();
+        f.pad(&match self {
+            Self::Register { rows, columns } => format!("register {rows}x{}", 4 * columns),
+            Self::Tiled { f16: false, .. } => format!("tiled {tile_rows}x{tile_columns}"),
+            Self::Tiled { f16: true, .. } => format!("tiled {tile_rows}x{tile_columns} f16"),
+        })
+    }
+}
+
 impl Product {
-    /// The strategy where nothing was measured: big tiles reuse what they load, small ones leave more invocations to
+    /// The strategies that may be the best for it on `adapter`, the usual one first.
+    #[must_use]
+    pub fn candidates(&self, adapter: Adapter) -> Vec<Strategy> {
+        let usual = self.usual_strategy(adapter);
+        let f16 = Strategy::ALL_F16.into_iter().filter(|_| adapter.f16);
+        let others = Strategy::ALL.into_iter().chain(f16);
+        let others = others.filter(|strategy| *strategy != usual && self.suits(*strategy, adapter));
+        std::iter::once(usual).chain(others).collect()
+    }
+
+    /// Whether it could be worth a measurement.
+    fn suits(&self, strategy: Strategy, adapter: Adapter) -> bool {
+        let [rows, columns] = strategy.tile().map(|side| side as usize);
+        match strategy {
+            Strategy::Register { rows, .. } => adapter.software || rows < 8,
+            // A tile that reaches far over an edge of the result computes nothing there.
+            Strategy::Tiled { .. } => !adapter.software && self.rows * 2 > rows && self.n * 2 > columns,
+        }
+    }
+
+    /// `k` is a multiple of it: the taps of a 3x3 convolution, or one.
+    #[must_use]
+    pub fn taps(&self) -> usize {
+        match self.operation {
+            Operation::Conv2d if self.k.is_multiple_of(9) => 9,
+            Operation::Conv2d | Operation::Linear => 1,
+        }
+    }
+
+    /// The strategy where nothing was measured: big tiles reuse what they load, small ones leave more workgroups to
     /// share a small product.
     #[must_use]
-    pub fn usual_strategy(&self) -> Strategy {
-        match self.rows * self.n {
-            65_536.. if self.n > 4 => Strategy::Register { rows: 8, columns: 2 },
+    pub fn usual_strategy(&self, adapter: Adapter) -> Strategy {
+        let outputs = self.rows * self.n;
+        if !adapter.software && self.rows >= 16 && self.n >= 16 {
+            return match outputs {
+                1_048_576.. => Strategy::TILED_128,
+                262_144.. => Strategy::TILED_64,
+                _ => Strategy::TILED_32,
+            };
+        }
+        match outputs {
+            65_536.. if adapter.software && self.n > 64 => Strategy::Register { rows: 8, columns: 4 },
+            65_536.. if adapter.software && self.n > 4 => Strategy::Register { rows: 8, columns: 2 },
             8_192.. => Strategy::Register { rows: 4, columns: 1 },
             _ => Strategy::Register { rows: 1, columns: 1 },
         }

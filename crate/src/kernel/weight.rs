@@ -50,6 +50,20 @@ pub enum WeightPrimitive<B: Backend> {
 }
 
 impl Weight {
+    /// Of zeros, to measure kernels with: for a convolution of `taps` taps of `k / taps` channels, or with one tap for a
+    /// linear layer.
+    #[must_use]
+    pub fn zeros(quant: Option<Quant>, taps: usize, k: usize, n: usize, device: &Device) -> Self {
+        let Some(quant) = quant else {
+            let values = Tensor::zeros([k, n.next_multiple_of(4)], device);
+            return Self { packing: Packing::F32(Box::new(values)), n };
+        };
+        let layout = Layout { taps, channels: k / taps.max(1), n };
+        let zeros = |count: usize| Tensor::zeros([count], (device, DType::U32));
+        let (words, scales) = (zeros(layout.words(quant)), zeros(layout.scales().div_ceil(2)));
+        Self { packing: Packing::Packed(Box::new(Packed { quant, layout, words, scales })), n }
+    }
+
     /// From a matrix `[n, k]`, as frameworks store linear layers.
     #[must_use]
     pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {

@@ -1,4 +1,5 @@
-//! `CLIPTextModel` (arXiv:2103.00020; transformers `models/clip/modeling_clip.py`).
+//! `CLIPTextModel` and `CLIPTextModelWithProjection` (arXiv:2103.00020; transformers
+//! `models/clip/modeling_clip.py`).
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -16,8 +17,42 @@ pub struct ClipTextModel {
     prefer: Prefer,
     device: Device,
     position_embedding: Tensor<3>,
+    /// Those whose result is given away.
     layers: Vec<Layer>,
+    head: Head,
+}
+
+/// What a model takes from its text encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextOutput {
+    /// `last_hidden_state`, which is normalised: Stable Diffusion 1 and 2.
+    LastHiddenState,
+    /// `hidden_states[-2]`, what the last layer would get: the first encoder of SDXL.
+    Penultimate,
+    /// The same, and `text_embeds`: the second encoder of SDXL.
+    PenultimateAndTextEmbeds,
+}
+
+/// A text as its encoder gives it.
+#[derive(Debug, Clone)]
+pub struct EncodedText {
+    /// `[1, tokens, hidden_size]`.
+    pub hidden_state: Tensor<3>,
+    /// The pooled and projected text, `[1, 1, projection_dim]`, where it was asked for.
+    pub text_embeds: Option<Tensor<3>>,
+}
+
+/// What comes after [`ClipTextModel::layers`].
+enum Head {
+    Norm(Box<Norm>),
+    Nothing,
+    TextEmbeds(Box<TextEmbeds>),
+}
+
+struct TextEmbeds {
+    last_layer: Layer,
     final_layer_norm: Norm,
+    text_projection: Linear,
 }
 
 struct Layer {
@@ -32,7 +67,7 @@ struct Layer {
 }
 
 impl ClipTextModel {
-    /// Reads the encoder of `folder`, all but the token embedding.
+    /// Reads what gives `output` of the encoder of `folder`, all but the token embedding.
     ///
     /// # Errors
     /// Those of [`Weights`].
@@ -41,37 +76,46 @@ impl ClipTextModel {
         folder: &str,
         prefer: Prefer,
         config: ClipTextConfig,
+        output: TextOutput,
         device: &Device,
     ) -> Result<Self> {
         let weights = Weights::open(source, folder, prefer).await?;
-        let root = Loader::new(&weights, device).at("text_model");
+        let top = Loader::new(&weights, device);
+        let root = top.at("text_model");
         let hidden = config.hidden_size;
         let position_embedding = root
             .at("embeddings")
             .table("position_embedding.weight", config.max_position_embeddings, hidden)
             .await?;
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for i in 0..config.num_hidden_layers {
-            layers.push(Layer::load(&root.at(format!("encoder.layers.{i}")), &config).await?);
+        let last = config.num_hidden_layers - 1;
+        let count = if output == TextOutput::LastHiddenState { last + 1 } else { last };
+        let layer = |i: usize| root.at(format!("encoder.layers.{i}"));
+        let mut layers = Vec::with_capacity(count);
+        for i in 0..count {
+            layers.push(Layer::load(&layer(i), &config).await?);
         }
-        let final_layer_norm = root.at("final_layer_norm").norm(hidden).await?;
+        let norm = root.at("final_layer_norm");
+        let head = match output {
+            TextOutput::LastHiddenState => Head::Norm(Box::new(norm.norm(hidden).await?)),
+            TextOutput::Penultimate => Head::Nothing,
+            TextOutput::PenultimateAndTextEmbeds => Head::TextEmbeds(Box::new(TextEmbeds {
+                last_layer: Layer::load(&layer(last), &config).await?,
+                final_layer_norm: norm.norm(hidden).await?,
+                text_projection: top
+                    .at("text_projection")
+                    .linear_without_bias(hidden, config.projection_dim)
+                    .await?,
+            })),
+        };
         let device = device.clone();
-        Ok(Self {
-            config,
-            folder: folder.into(),
-            prefer,
-            device,
-            position_embedding,
-            layers,
-            final_layer_norm,
-        })
+        Ok(Self { config, folder: folder.into(), prefer, device, position_embedding, layers, head })
     }
 
-    /// The last hidden state, normalised, for framed token ids: `[1, ids.len(), hidden_size]`.
+    /// Encodes framed token ids.
     ///
     /// # Errors
     /// Those of [`Weights::read_rows_f32`]; [`Error::Config`] when there are more ids than positions.
-    pub async fn forward(&self, source: &dyn Source, ids: &[u32]) -> Result<Tensor<3>> {
+    pub async fn forward(&self, source: &dyn Source, ids: &[u32]) -> Result<EncodedText> {
         let (tokens, hidden) = (ids.len(), self.config.hidden_size);
         if tokens > self.config.max_position_embeddings {
             let reason =
@@ -83,14 +127,33 @@ impl ClipTextModel {
         let rows: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
         let name = "text_model.embeddings.token_embedding.weight";
         let embedded = weights.read_rows_f32(name, [self.config.vocab_size, hidden], &rows).await?;
-        let embedded: Tensor<3> =
-            Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
+        let embedded = Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
+        Ok(self.encode(embedded, self.config.pooled_position(ids)))
+    }
+
+    /// Width of the states.
+    pub(crate) fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// The same for embedded tokens, `[1, tokens, hidden_size]`, and the place of the text's end.
+    pub(crate) fn encode(&self, embedded: Tensor<3>, pooled_position: usize) -> EncodedText {
+        let [_, tokens, _] = embedded.dims();
+        let (config, eps) = (&self.config, self.config.layer_norm_eps as f32);
+        let activation = activation(config);
         let mut x = embedded + self.position_embedding.clone().narrow(1, 0, tokens);
-        let activation = activation(&self.config);
         for layer in &self.layers {
-            x = layer.forward(x, &self.config, activation);
+            x = layer.forward(x, config, activation);
         }
-        Ok(self.final_layer_norm.layer(x, self.config.layer_norm_eps as f32))
+        match &self.head {
+            Head::Norm(norm) => EncodedText { hidden_state: norm.layer(x, eps), text_embeds: None },
+            Head::Nothing => EncodedText { hidden_state: x, text_embeds: None },
+            Head::TextEmbeds(head) => {
+                let last = head.last_layer.forward(x.clone(), config, activation);
+                let pooled = head.final_layer_norm.layer(last.narrow(1, pooled_position, 1), eps);
+                EncodedText { hidden_state: x, text_embeds: Some(head.text_projection.forward(pooled)) }
+            }
+        }
     }
 }
 

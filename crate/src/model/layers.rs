@@ -29,7 +29,8 @@ impl<'a> Loader<'a> {
     }
 
     async fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.weights.read_f32(&format!("{}{name}", self.prefix), shape).await
+        // Boxed: a model's futures hold one another, and would fill a thread's stack.
+        Box::pin(self.weights.read_f32(&format!("{}{name}", self.prefix), shape)).await
     }
 
     /// The vector `name` of `n` values as it is.

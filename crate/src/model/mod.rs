@@ -7,7 +7,10 @@ pub mod embeddings;
 mod layers;
 mod resnet;
 mod tiles;
+mod time_embedding;
 mod transformer;
 pub mod unet;
 mod unet_stage;
 pub mod vae;
+
+pub use time_embedding::AddedCond;

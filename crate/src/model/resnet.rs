@@ -52,18 +52,16 @@ impl ResnetBlock {
         })
     }
 
-    /// What this block adds for each of the time embeddings `[1, calls, time_channels]`, SiLU applied: `[calls, c]`.
-    pub(crate) fn time_shift(&self, activated: &Tensor<3>) -> Option<Tensor<2>> {
-        let shift = self.time_emb_proj.as_ref()?.forward(activated.clone());
-        let [_, calls, channels] = shift.dims();
-        Some(shift.reshape([calls, channels]))
+    /// What this block adds for each of the time embeddings `[b, calls, time_channels]`, SiLU applied: `[b, calls, c]`.
+    pub(crate) fn time_shift(&self, activated: &Tensor<3>) -> Option<Tensor<3>> {
+        Some(self.time_emb_proj.as_ref()?.forward(activated.clone()))
     }
 
-    /// `shift` is a table of [`Self::time_shift`] and the row to use.
-    pub(crate) fn forward(&self, x: Image, shift: Option<(&Tensor<2>, usize)>) -> Image {
+    /// `shift` is a table of [`Self::time_shift`] and the call to use.
+    pub(crate) fn forward(&self, x: Image, shift: Option<(&Tensor<3>, usize)>) -> Image {
         let Groups { count, eps } = self.groups;
         let normed = self.norm1.group(x.pixels.clone(), count, eps, Activation::Silu);
-        let hidden = self.conv1.forward_with(Image { pixels: normed, ..x }, |same| same, shift, None);
+        let hidden = self.shifted(Image { pixels: normed, ..x }, shift);
         let normed = self.norm2.group(hidden.pixels, count, eps, Activation::Silu);
         let shortcut = match &self.conv_shortcut {
             Some(conv) => conv.forward(x.pixels),
@@ -71,5 +69,19 @@ impl ResnetBlock {
         };
         let normed = Image { pixels: normed, height: x.height, width: x.width };
         self.conv2.forward_with(normed, |same| same, None, Some(shortcut))
+    }
+
+    /// The first convolution. It adds a shift that all images of a batch share by itself; SDXL's, which knows the text,
+    /// is added after it.
+    fn shifted(&self, normed: Image, shift: Option<(&Tensor<3>, usize)>) -> Image {
+        let Some((table, call)) = shift else { return self.conv1.forward(normed, |same| same) };
+        let [images, calls, channels] = table.dims();
+        if images == 1 {
+            let table = table.clone().reshape([calls, channels]);
+            return self.conv1.forward_with(normed, |same| same, Some((&table, call)), None);
+        }
+        let mut hidden = self.conv1.forward(normed, |same| same);
+        hidden.pixels = hidden.pixels + table.clone().narrow(1, call, 1);
+        hidden
     }
 }

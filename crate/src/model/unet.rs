@@ -1,10 +1,10 @@
 //! `UNet2DConditionModel` (diffusers `models/unets/unet_2d_condition.py`), shaped by its config alone.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
-use super::embeddings;
-use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
+use super::layers::{Conv3x3, Image, Loader, Norm};
 use super::resnet::Groups;
+use super::time_embedding::{AddedCond, TimeEmbedding};
 use super::unet_stage::{
     BlockInputs, Common, Cursor, DownStage, Layer, MidStage, StageAttention, UpChannels, UpStage,
     prepare_text, prepare_time,
@@ -18,10 +18,7 @@ use crate::weights::{Prefer, Weights};
 /// The denoiser.
 pub struct UNet2DConditionModel {
     config: UNet2DConditionConfig,
-    device: Device,
-    cond_proj: Option<Linear>,
-    linear_1: Linear,
-    linear_2: Linear,
+    time_embedding: TimeEmbedding,
     conv_in: Conv3x3,
     down: Vec<DownStage>,
     mid: Option<MidStage>,
@@ -56,26 +53,19 @@ impl UNet2DConditionModel {
             time_channels: config.time_embed_dim(),
             text_channels: config.text_width(),
         };
-        let time = root.at("time_embedding");
-        let mid_attention = attention(&config, channels.len() - 1);
         Ok(Self {
-            cond_proj: match config.time_cond_proj_dim {
-                Some(inputs) => Some(time.at("cond_proj").linear_without_bias(inputs, first).await?),
-                None => None,
-            },
-            linear_1: time.at("linear_1").linear(first, common.time_channels).await?,
-            linear_2: time.at("linear_2").linear(common.time_channels, common.time_channels).await?,
+            time_embedding: TimeEmbedding::load(&root, &config, device).await?,
             conv_in: root.at("conv_in").conv3x3(config.in_channels, first).await?,
             down: load_down(&root, &config, common).await?,
             mid: if config.has_mid_block() {
-                Some(MidStage::load(&root.at("mid_block"), last, mid_attention, common).await?)
+                let place = root.at("mid_block");
+                Some(MidStage::load(&place, last, mid_attention(&config).as_ref(), common).await?)
             } else {
                 None
             },
             up: load_up(&root, &config, common).await?,
             conv_norm_out: root.at("conv_norm_out").norm(first).await?,
             conv_out: root.at("conv_out").conv3x3(first, config.out_channels).await?,
-            device: device.clone(),
             config,
         })
     }
@@ -87,16 +77,17 @@ impl UNet2DConditionModel {
     }
 
     /// Computes once what every call of a run needs: `prompt_embeds` `[b, tokens, cross_attention_dim]`, the
-    /// `timesteps` of all calls, and `timestep_cond` `[time_cond_proj_dim]` for models that take it, LCM's
-    /// [`guidance_scale`](super::embeddings::guidance_scale).
+    /// `timesteps` of all calls, `timestep_cond` `[time_cond_proj_dim]` for models that take it, LCM's
+    /// [`guidance_scale`](super::embeddings::guidance_scale), and `added_cond` of the same batch for SDXL.
     #[must_use]
     pub fn prepare(
         &self,
         prompt_embeds: &Tensor<3>,
         timesteps: &[f64],
         timestep_cond: Option<&[f32]>,
+        added_cond: Option<&AddedCond>,
     ) -> RunInputs {
-        let activated = self.time_embedding(timesteps, timestep_cond);
+        let activated = self.time_embedding.forward(timesteps, timestep_cond, added_cond);
         let mut blocks = BlockInputs::default();
         prepare_time(self.layers(), &activated, &mut blocks);
         prepare_text(self.layers(), prompt_embeds, &mut blocks);
@@ -141,28 +132,24 @@ impl UNet2DConditionModel {
         let up = self.up.iter().flat_map(UpStage::layers);
         down.chain(mid).chain(up)
     }
-
-    /// `silu(time_embedding(timestep))` of every call, `[1, calls, time_embed_dim]`.
-    fn time_embedding(&self, timesteps: &[f64], timestep_cond: Option<&[f32]>) -> Tensor<3> {
-        let channels = self.config.block_out_channels[0];
-        let rows =
-            embeddings::timesteps(timesteps, channels, self.config.flip_sin_to_cos, self.config.freq_shift);
-        let mut sinusoids = self.upload(rows, timesteps.len(), channels);
-        if let (Some(cond_proj), Some(row)) = (&self.cond_proj, timestep_cond) {
-            let rows = row.repeat(timesteps.len());
-            sinusoids = cond_proj.forward_onto(self.upload(rows, timesteps.len(), row.len()), sinusoids);
-        }
-        let hidden = self.linear_1.forward_then(sinusoids, Activation::Silu);
-        self.linear_2.forward_then(hidden, Activation::Silu)
-    }
-
-    fn upload(&self, values: Vec<f32>, rows: usize, columns: usize) -> Tensor<3> {
-        Tensor::from_data(TensorData::new(values, [1, rows, columns]), &self.device)
-    }
 }
 
-fn attention(config: &UNet2DConditionConfig, stage: usize) -> StageAttention {
-    StageAttention { heads: config.heads(stage), depth: config.transformer_layers(stage) }
+fn mid_attention(config: &UNet2DConditionConfig) -> Option<StageAttention> {
+    let heads = config.heads(config.stages().saturating_sub(1));
+    config.mid_attends().then(|| StageAttention { heads, depths: vec![config.mid_transformer_layers()] })
+}
+
+fn down_attention(config: &UNet2DConditionConfig, stage: usize) -> Option<StageAttention> {
+    let depths = (0..config.layers(stage)).map(|resnet| config.down_transformer_layers(stage, resnet));
+    let heads = config.heads(stage);
+    config.down_attends(stage).then(|| StageAttention { heads, depths: depths.collect() })
+}
+
+/// Of the up stage of the same resolution as down stage `stage`.
+fn up_attention(config: &UNet2DConditionConfig, stage: usize) -> Option<StageAttention> {
+    let depths = (0..=config.layers(stage)).map(|resnet| config.up_transformer_layers(stage, resnet));
+    let heads = config.heads(stage);
+    config.up_attends(stage).then(|| StageAttention { heads, depths: depths.collect() })
 }
 
 async fn load_down(
@@ -175,11 +162,12 @@ async fn load_down(
     for i in 0..channels.len() {
         let inputs = channels[i.saturating_sub(1)];
         let place = root.at(format!("down_blocks.{i}"));
+        let attention = down_attention(config, i);
         let stage = DownStage::load(
             &place,
             (inputs, channels[i]),
             config.layers(i),
-            config.down_attends(i).then(|| attention(config, i)),
+            attention.as_ref(),
             i + 1 < channels.len(),
             common,
         );
@@ -195,6 +183,7 @@ async fn load_up(root: &Loader<'_>, config: &UNet2DConditionConfig, common: Comm
     for i in 0..count {
         let mirrored = count - 1 - i;
         let place = root.at(format!("up_blocks.{i}"));
+        let attention = up_attention(config, mirrored);
         let stage = UpStage::load(
             &place,
             UpChannels {
@@ -203,7 +192,7 @@ async fn load_up(root: &Loader<'_>, config: &UNet2DConditionConfig, common: Comm
                 outer: channels[mirrored.saturating_sub(1)],
             },
             config.layers(mirrored) + 1,
-            config.up_attends(mirrored).then(|| attention(config, mirrored)),
+            attention.as_ref(),
             i + 1 < count,
             common,
         );

@@ -1,5 +1,5 @@
-//! The stages of a UNet: `DownBlock2D`, `CrossAttnDownBlock2D`, `UNetMidBlock2DCrossAttn`, `UpBlock2D` and
-//! `CrossAttnUpBlock2D` (diffusers `models/unets/unet_2d_blocks.py`).
+//! The stages of a UNet: `DownBlock2D`, `CrossAttnDownBlock2D`, `UNetMidBlock2DCrossAttn`, `UNetMidBlock2D`,
+//! `UpBlock2D` and `CrossAttnUpBlock2D` (diffusers `models/unets/unet_2d_blocks.py`).
 
 use burn::tensor::Tensor;
 
@@ -17,23 +17,24 @@ pub(crate) struct Common {
 }
 
 /// A stage's attention; a stage without has none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct StageAttention {
     pub(crate) heads: usize,
-    pub(crate) depth: usize,
+    /// Transformer blocks after each resnet.
+    pub(crate) depths: Vec<usize>,
 }
 
 /// Per-run inputs of the blocks, in the order in which [`super::unet::UNet2DConditionModel`] visits them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BlockInputs {
-    pub(crate) time_shifts: Vec<Tensor<2>>,
+    pub(crate) time_shifts: Vec<Tensor<3>>,
     pub(crate) text_keys: Vec<Vec<TextKeys>>,
 }
 
 /// Position in [`BlockInputs`] during one call.
 pub(crate) struct Cursor<'a> {
     pub(crate) call: usize,
-    pub(crate) time_shifts: std::slice::Iter<'a, Tensor<2>>,
+    pub(crate) time_shifts: std::slice::Iter<'a, Tensor<3>>,
     pub(crate) text_keys: std::slice::Iter<'a, Vec<TextKeys>>,
 }
 
@@ -50,17 +51,17 @@ impl Layer {
         index: usize,
         inputs: usize,
         outputs: usize,
-        attention: Option<StageAttention>,
+        attention: Option<&StageAttention>,
         common: Common,
     ) -> Result<Self> {
         let place = root.at(format!("resnets.{index}"));
         let time = Some(common.time_channels);
         let resnet = ResnetBlock::load(&place, inputs, outputs, time, common.groups).await?;
         let transformer = match attention {
-            Some(StageAttention { heads, depth }) => {
+            Some(StageAttention { heads, depths }) => {
                 let place = root.at(format!("attentions.{index}"));
-                let text = common.text_channels;
-                Some(Transformer::load(&place, outputs, heads, depth, text, common.groups).await?)
+                let (depth, text) = (depths.get(index).copied().unwrap_or_default(), common.text_channels);
+                Some(Transformer::load(&place, outputs, *heads, depth, text, common.groups).await?)
             }
             None => None,
         };
@@ -97,7 +98,7 @@ impl DownStage {
         root: &Loader<'_>,
         channels: (usize, usize),
         count: usize,
-        attention: Option<StageAttention>,
+        attention: Option<&StageAttention>,
         downsample: bool,
         common: Common,
     ) -> Result<Self> {
@@ -105,7 +106,7 @@ impl DownStage {
         let mut layers = Vec::with_capacity(count);
         for i in 0..count {
             let inputs = if i == 0 { inputs } else { outputs };
-            layers.push(Layer::load(root, i, inputs, outputs, attention, common).await?);
+            layers.push(Box::pin(Layer::load(root, i, inputs, outputs, attention, common)).await?);
         }
         let downsampler = if downsample {
             Some(root.at("downsamplers.0.conv").conv3x3(outputs, outputs).await?)
@@ -135,33 +136,33 @@ impl DownStage {
     }
 }
 
-/// Two residual blocks around a transformer.
+/// Two residual blocks around a transformer; one residual block where the middle has no attention.
 #[derive(Debug)]
 pub(crate) struct MidStage {
-    first: Layer,
-    last: Layer,
+    layers: Vec<Layer>,
 }
 
 impl MidStage {
     pub(crate) async fn load(
         root: &Loader<'_>,
         channels: usize,
-        attention: StageAttention,
+        attention: Option<&StageAttention>,
         common: Common,
     ) -> Result<Self> {
-        Ok(Self {
-            first: Layer::load(root, 0, channels, channels, Some(attention), common).await?,
-            last: Layer::load(root, 1, channels, channels, None, common).await?,
-        })
+        // Boxed: futures this large fill a thread's stack.
+        let mut layers = vec![Box::pin(Layer::load(root, 0, channels, channels, attention, common)).await?];
+        if attention.is_some() {
+            layers.push(Box::pin(Layer::load(root, 1, channels, channels, None, common)).await?);
+        }
+        Ok(Self { layers })
     }
 
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
-        [&self.first, &self.last].into_iter()
+        self.layers.iter()
     }
 
     pub(crate) fn forward(&self, x: Image, cursor: &mut Cursor<'_>) -> Image {
-        let x = self.first.forward(x, cursor);
-        self.last.forward(x, cursor)
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, cursor))
     }
 }
 
@@ -188,7 +189,7 @@ impl UpStage {
         root: &Loader<'_>,
         channels: UpChannels,
         count: usize,
-        attention: Option<StageAttention>,
+        attention: Option<&StageAttention>,
         upsample: bool,
         common: Common,
     ) -> Result<Self> {
@@ -197,7 +198,7 @@ impl UpStage {
         for i in 0..count {
             let skip = if i + 1 == count { outer } else { own };
             let inputs = if i == 0 { previous } else { own };
-            layers.push(Layer::load(root, i, inputs + skip, own, attention, common).await?);
+            layers.push(Box::pin(Layer::load(root, i, inputs + skip, own, attention, common)).await?);
         }
         let upsampler =
             if upsample { Some(root.at("upsamplers.0.conv").conv3x3(own, own).await?) } else { None };

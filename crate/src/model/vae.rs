@@ -55,6 +55,9 @@ impl VaeDecoder {
     ///
     /// Where an activation would have more than [`most_bytes`], the latents are decoded in overlapping tiles that are
     /// blended: nearly the same picture, since each tile is normalised by itself.
+    ///
+    /// Activations are f32 whatever the weights are stored as. SDXL's decoder, which overflows in f16 and therefore asks
+    /// for `force_upcast` in its config, needs nothing else.
     #[must_use]
     pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
         let most = most_bytes(&latents);

@@ -1,10 +1,16 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
+mod part;
+mod plan;
+mod prepare;
 mod preview;
 mod request;
 mod run;
 mod text;
+mod text_encoders;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
@@ -12,7 +18,6 @@ use burn::tensor::{Tensor, TensorData};
 use crate::config::{self, ClipTextConfig, ModelIndex, UNet2DConditionConfig, VaeConfig};
 use crate::error::{Error, Result};
 use crate::hardware::Hardware;
-use crate::model::clip::ClipTextModel;
 use crate::model::unet::UNet2DConditionModel;
 use crate::model::vae::VaeDecoder;
 use crate::sampler::{SamplerKind, SchedulerConfig};
@@ -20,9 +25,12 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
+pub use part::{Loading, Part};
+pub use prepare::Preparation;
 pub use request::{Given, Numbers, Request};
 pub use run::{Run, StepReport, planes};
 pub use text::{Encoded, PromptEmbeds};
+use text_encoders::TextEncoders;
 
 /// Sizes of a model's pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +67,8 @@ pub struct Description {
     pub scheduler: SchedulerConfig,
     /// `text_encoder/config.json`.
     pub text_encoder: ClipTextConfig,
+    /// `text_encoder_2/config.json` of the SDXL family.
+    pub text_encoder_2: Option<ClipTextConfig>,
     /// `unet/config.json`.
     pub unet: UNet2DConditionConfig,
     /// `vae/config.json`.
@@ -76,6 +86,11 @@ impl Description {
         let description = Self {
             scheduler: read_scheduler(source).await?,
             text_encoder: ClipTextConfig::load(source, "text_encoder/config.json").await?,
+            text_encoder_2: if index.is_xl() {
+                Some(ClipTextConfig::load(source, "text_encoder_2/config.json").await?)
+            } else {
+                None
+            },
             unet: config::load(source, "unet/config.json").await?,
             vae: VaeConfig::load(source, "vae/config.json", &vae_class).await?,
             index,
@@ -86,26 +101,60 @@ impl Description {
 
     /// The parts fit each other.
     fn check(&self) -> Result<()> {
-        let fits = [
-            ("in_channels", self.unet.in_channels, "vae's latent_channels", self.vae.latent_channels()),
-            ("out_channels", self.unet.out_channels, "vae's latent_channels", self.vae.latent_channels()),
-            (
-                "cross_attention_dim",
-                self.unet.text_width(),
-                "text encoder's hidden_size",
-                self.text_encoder.hidden_size,
-            ),
-        ];
-        for (field, found, other, expected) in fits {
-            if found != expected {
-                return Err(Error::Config {
-                    file: "unet/config.json".into(),
-                    field: field.into(),
-                    reason: format!("is {found}, but the {other} is {expected}"),
-                });
-            }
+        let latent_channels = ("the vae's latent_channels", self.vae.latent_channels());
+        fits("in_channels", self.unet.in_channels, latent_channels)?;
+        fits("out_channels", self.unet.out_channels, latent_channels)?;
+        let hidden_size = self.text_encoder.hidden_size;
+        let text_width = match &self.text_encoder_2 {
+            None => ("the text encoder's hidden_size", hidden_size),
+            Some(second) => ("the text encoders' hidden_size together", hidden_size + second.hidden_size),
+        };
+        fits("cross_attention_dim", self.unet.text_width(), text_width)?;
+        self.check_addition()
+    }
+
+    /// Pipelines with two text encoders, and no others, have a UNet that is told a pooled text and sizes.
+    fn check_addition(&self) -> Result<()> {
+        let (unet, second) = (&self.unet, &self.text_encoder_2);
+        if unet.takes_text_time() != second.is_some() {
+            let found = unet.addition_embed_type.as_deref().unwrap_or("null");
+            let reason = format!("is {found}, which does not go with a {}", self.index.class_name);
+            return Err(unet_error("addition_embed_type", reason));
         }
-        Ok(())
+        let (Some(second), Some(found)) = (second, unet.projection_class_embeddings_input_dim) else {
+            return Ok(());
+        };
+        let expected = 6 * unet.addition_time_embed_dim.unwrap_or_default() + second.projection_dim;
+        let name = "6 times addition_time_embed_dim with text_encoder_2's projection_dim";
+        fits("projection_class_embeddings_input_dim", found, (name, expected))
+    }
+
+    /// The model's tokenizers: one for each text encoder.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::load`]; [`Error::Config`] when the two take different numbers of tokens.
+    pub async fn tokenizers(&self, source: &dyn Source) -> Result<(Tokenizer, Option<Tokenizer>)> {
+        let positions = self.text_encoder.max_position_embeddings;
+        let tokenizer = Tokenizer::load(source, Part::Tokenizer.folder(), positions).await?;
+        let Some(config) = &self.text_encoder_2 else { return Ok((tokenizer, None)) };
+        let folder = Part::Tokenizer2.folder();
+        let tokenizer_2 = Tokenizer::load(source, folder, config.max_position_embeddings).await?;
+        let (first, second) = (tokenizer.max_length(), tokenizer_2.max_length());
+        if first != second {
+            return Err(Error::Config {
+                file: format!("{folder}/tokenizer_config.json"),
+                field: "model_max_length".into(),
+                reason: format!("leads to texts of {second} tokens, but the first tokenizer's have {first}"),
+            });
+        }
+        Ok((tokenizer, Some(tokenizer_2)))
+    }
+
+    /// The parts that loading reads, in its order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let xl = self.text_encoder_2.is_some();
+        Part::ALL.into_iter().filter(|part| xl || !part.is_second()).collect()
     }
 
     /// What pictures the model makes; 64 latents a side where the config does not say.
@@ -132,6 +181,7 @@ impl Description {
             (false, Some(SamplerKind::Lcm)) => Defaults { steps: 4, guidance_scale: 1.5 },
             // Turbo models are distilled with guidance in them.
             (false, _) if self.scheduler.is_turbo() => Defaults { steps: 4, guidance_scale: 1.0 },
+            (false, _) if self.index.is_xl() => Defaults { steps: 20, guidance_scale: 5.0 },
             (false, _) => Defaults { steps: 20, guidance_scale: 7.5 },
         }
     }
@@ -143,46 +193,29 @@ impl Description {
     }
 }
 
-/// A part of the model, as loading reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// Vocabulary and merges.
-    Tokenizer,
-    /// The text encoder.
-    TextEncoder,
-    /// The denoiser.
-    Unet,
-    /// The picture decoder.
-    Vae,
+fn unet_error(field: &str, reason: String) -> Error {
+    Error::Config { file: "unet/config.json".into(), field: field.into(), reason }
 }
 
-impl Part {
-    /// Every part in the order of loading.
-    pub const ALL: [Self; 4] = [Self::Tokenizer, Self::TextEncoder, Self::Unet, Self::Vae];
-
-    /// Name of its folder.
-    #[must_use]
-    pub fn folder(self) -> &'static str {
-        match self {
-            Self::Tokenizer => "tokenizer",
-            Self::TextEncoder => "text_encoder",
-            Self::Unet => "unet",
-            Self::Vae => "vae",
-        }
+/// A field of the UNet's config is what other parts make it.
+fn fits(field: &str, found: usize, (other, expected): (&str, usize)) -> Result<()> {
+    if found == expected {
+        return Ok(());
     }
+    Err(unet_error(field, format!("is {found}, but {other} is {expected}")))
 }
 
-/// A loaded text-to-image model, diffusers' `StableDiffusionPipeline`.
+/// A loaded text-to-image model, diffusers' `StableDiffusionPipeline` or `StableDiffusionXLPipeline`.
 pub struct Pipeline {
     source: Box<dyn Source>,
     hardware: Rc<Hardware>,
     description: Description,
-    tokenizer: Tokenizer,
-    text_encoder: ClipTextModel,
+    text_encoders: TextEncoders,
     unet: UNet2DConditionModel,
     vae: VaeDecoder,
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
+    prepared: RefCell<HashSet<prepare::Shape>>,
 }
 
 impl Pipeline {
@@ -194,34 +227,36 @@ impl Pipeline {
         source: Box<dyn Source>,
         hardware: Rc<Hardware>,
         prefer: Prefer,
-        mut progress: impl FnMut(Part),
+        mut progress: impl FnMut(Loading),
     ) -> Result<Self> {
         let files = source.as_ref();
         let device = hardware.device();
         let description = Description::read(files).await?;
-        progress(Part::Tokenizer);
-        let positions = description.text_encoder.max_position_embeddings;
-        let tokenizer = Tokenizer::load(files, Part::Tokenizer.folder(), positions).await?;
-        progress(Part::TextEncoder);
-        let folder = Part::TextEncoder.folder();
-        let text_encoder =
-            ClipTextModel::load(files, folder, prefer, description.text_encoder.clone(), device).await?;
-        progress(Part::Unet);
-        let unet = UNet2DConditionModel::load(files, prefer, description.unet.clone(), device).await?;
-        progress(Part::Vae);
-        let vae = VaeDecoder::load(files, prefer, description.vae.clone(), device).await?;
-        let preview_map = preview::map(&vae, &hardware).await?;
+        let parts = description.parts();
+        let mut report = |part: Part| {
+            let done = parts.iter().position(|other| *other == part).unwrap_or_default();
+            progress(Loading { part, done, total: parts.len() });
+        };
+        // Boxed, all parts: futures this large fill a thread's stack.
+        let text_encoders = TextEncoders::load(files, prefer, &description, device, &mut report);
+        let text_encoders = Box::pin(text_encoders).await?;
+        report(Part::Unet);
+        let unet = UNet2DConditionModel::load(files, prefer, description.unet.clone(), device);
+        let unet = Box::pin(unet).await?;
+        report(Part::Vae);
+        let vae = Box::pin(VaeDecoder::load(files, prefer, description.vae.clone(), device)).await?;
+        let preview_map = preview::map(&vae, description.index.is_xl(), &hardware).await?;
         let picture_map = map_to_device(&preview::PICTURE, &hardware);
         Ok(Self {
             source,
             hardware,
             description,
-            tokenizer,
-            text_encoder,
+            text_encoders,
             unet,
             vae,
             preview_map,
             picture_map,
+            prepared: RefCell::default(),
         })
     }
 
@@ -231,16 +266,33 @@ impl Pipeline {
         &self.description
     }
 
+    /// What the model is usually asked for, with an empty prompt.
+    #[must_use]
+    pub fn usual_request(&self) -> Request {
+        let (sizes, defaults) = (self.description.sizes(), self.description.defaults());
+        Request {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            steps: defaults.steps,
+            guidance_scale: defaults.guidance_scale,
+            sampler: None,
+            seed: 0,
+            width: sizes.width,
+            height: sizes.height,
+            given: Given::default(),
+        }
+    }
+
     /// The device that it runs on.
     #[must_use]
     pub fn hardware(&self) -> &Hardware {
         &self.hardware
     }
 
-    /// Its tokenizer.
+    /// The tokenizer of its first text encoder.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        self.text_encoders.tokenizer()
     }
 }
 

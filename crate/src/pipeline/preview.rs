@@ -23,18 +23,34 @@ const STABLE_DIFFUSION: [[f32; 3]; 5] = [
     [0.5, 0.5, 0.5],
 ];
 
-/// Scaling factor of the VAE that SD 1 and 2 share.
-const STABLE_DIFFUSION_SCALING: f64 = 0.18215;
+/// SDXL latents to colours: the weights of "Display image after each generation step" in the documentation of
+/// diffusers (`docs/source/en/using-diffusers/callback.md`), which are for 0..255.
+const STABLE_DIFFUSION_XL: [[f32; 3]; 5] = [
+    [60.0 / 255.0, 60.0 / 255.0, 60.0 / 255.0],
+    [-60.0 / 255.0, -5.0 / 255.0, 10.0 / 255.0],
+    [25.0 / 255.0, 15.0 / 255.0, -5.0 / 255.0],
+    [-70.0 / 255.0, -50.0 / 255.0, -35.0 / 255.0],
+    [150.0 / 255.0, 140.0 / 255.0, 130.0 / 255.0],
+];
 
-/// The map for a model's VAE: the known one, or one fitted to what the decoder makes of flat patches.
-pub(super) async fn map(vae: &VaeDecoder, hardware: &Hardware) -> Result<Tensor<2>> {
+/// Scaling factors of the VAE that SD 1 and 2 share, and of SDXL's.
+const STABLE_DIFFUSION_SCALING: f64 = 0.18215;
+const STABLE_DIFFUSION_XL_SCALING: f64 = 0.13025;
+
+/// The map for a model's VAE: the known one of its family, or one fitted to what the decoder makes of flat patches.
+pub(super) async fn map(vae: &VaeDecoder, xl: bool, hardware: &Hardware) -> Result<Tensor<2>> {
     let config = vae.config();
+    let (map, scaling) = if xl {
+        (&STABLE_DIFFUSION_XL, STABLE_DIFFUSION_XL_SCALING)
+    } else {
+        (&STABLE_DIFFUSION, STABLE_DIFFUSION_SCALING)
+    };
     let known = match config {
-        VaeConfig::Kl(kl) => (kl.scaling_factor - STABLE_DIFFUSION_SCALING).abs() < 1e-6,
+        VaeConfig::Kl(kl) => (kl.scaling_factor - scaling).abs() < 1e-6,
         VaeConfig::Tiny(tiny) => (tiny.scaling_factor - 1.0).abs() < 1e-6,
     };
     if known && config.latent_channels() == 4 {
-        return Ok(map_to_device(&STABLE_DIFFUSION, hardware));
+        return Ok(map_to_device(map, hardware));
     }
     let fitted = fit(vae, hardware).await?;
     Ok(map_to_device(&fitted, hardware))

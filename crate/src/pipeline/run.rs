@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 
+use super::plan::Plan;
 use super::{Given, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
-use crate::kernel::{most_bytes, sampler_step, to_rgb};
+use crate::kernel::{sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::RunInputs;
 use crate::random::TorchGenerator;
-use crate::sampler::{self, ModelCall, Sampler, SchedulerConfig, Slot};
+use crate::sampler::{ModelCall, Sampler, SchedulerConfig, Slot};
 
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,29 +57,25 @@ impl Run {
     /// text encoder.
     pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
         pipeline.hardware.forget_faults();
-        let description = pipeline.description();
-        let channels = description.vae.latent_channels();
-        let (height, width) = request.check(description.sizes(), channels)?;
-        let kind = request.sampler.or_else(|| description.sampler());
-        let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
-        let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
+        let Plan { height, width, sampler, guided } = Plan::new(&pipeline, &request)?;
         let negative = guided.then_some(request.negative_prompt.as_str());
         let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
-        check_memory(&pipeline, &prompt_embeds.prompt.embeds, height * width)?;
         let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
-        let timestep_cond = description
-            .unet
+        let unet = &pipeline.description().unet;
+        let timestep_cond = unet
             .time_cond_proj_dim
             .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
-        let inputs = pipeline.unet.prepare(&prompt_embeds.batch(), &timesteps, timestep_cond.as_deref());
+        let added_cond = prompt_embeds.added_cond(request.height, request.width);
+        let text = prompt_embeds.batch();
+        let inputs = pipeline.unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
         let shared = Shared {
             guidance_scale: guided.then_some(request.guidance_scale),
             given: request.given,
+            channels: pipeline.description().vae.latent_channels(),
             pipeline,
             sampler,
             prompt_embeds,
             inputs,
-            channels,
             height,
             width,
         };
@@ -257,25 +254,6 @@ impl Shared {
     }
 }
 
-/// Refuses a size whose largest activation in the UNet, where the way up meets the first kept results, is more than
-/// the device of `embeds` takes.
-fn check_memory(pipeline: &Pipeline, embeds: &Tensor<3>, pixels: usize) -> Result<()> {
-    let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
-    let needed = 2 * pixels as u64 * (channels * size_of::<f32>()) as u64;
-    let most = most_bytes(embeds);
-    if needed > most {
-        let mebibytes = |bytes: u64| bytes >> 20;
-        let reason = format!(
-            "this size needs a tensor of {} MiB, {} takes {}",
-            mebibytes(needed),
-            pipeline.hardware.name(),
-            mebibytes(most)
-        );
-        return Err(Error::OutOfMemory { reason });
-    }
-    Ok(())
-}
-
 /// `[pixels, c]` to planes `[c, pixels]`.
 #[must_use]
 pub fn planes(values: &[f32], channels: usize) -> Vec<f32> {
@@ -289,7 +267,7 @@ pub fn planes(values: &[f32], channels: usize) -> Vec<f32> {
     planes
 }
 
-fn combine(terms: &[(Tensor<3>, f64)], guidance_scale: Option<f64>) -> Result<Tensor<3>> {
+pub(super) fn combine(terms: &[(Tensor<3>, f64)], guidance_scale: Option<f64>) -> Result<Tensor<3>> {
     sampler_step(terms, guidance_scale).ok_or_else(|| inconsistent("has no term or too many"))
 }
 

@@ -3,16 +3,22 @@
 use burn::tensor::Tensor;
 
 use super::Pipeline;
+use super::text_encoders::{Chunks, TextEncoders};
 use crate::error::Result;
-use crate::prompt::{self, Chunk};
+use crate::model::AddedCond;
+use crate::prompt;
 
 /// One prompt's tokens and embeddings.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// Framed token ids, chunk after chunk.
     pub ids: Vec<u32>,
-    /// `[1, ids.len(), hidden_size]`.
+    /// Those of the second tokenizer, in the SDXL family; as many.
+    pub ids_2: Option<Vec<u32>>,
+    /// `[1, ids.len(), cross_attention_dim]`.
     pub embeds: Tensor<3>,
+    /// The pooled and projected text, `[1, 1, projection_dim]`, in the SDXL family.
+    pub text_embeds: Option<Tensor<3>>,
 }
 
 /// What the UNet is conditioned on.
@@ -27,66 +33,57 @@ pub struct PromptEmbeds {
 }
 
 impl PromptEmbeds {
-    /// `[b, tokens, hidden_size]`, the negative prompt first, as diffusers orders a guided batch.
+    /// `[b, tokens, cross_attention_dim]`, the negative prompt first, as diffusers orders a guided batch.
     #[must_use]
     pub fn batch(&self) -> Tensor<3> {
-        let prompt = self.prompt.embeds.clone();
-        match &self.negative {
-            Some(negative) => Tensor::cat(vec![negative.embeds.clone(), prompt], 0),
-            None => prompt,
-        }
+        Tensor::cat(self.in_order().map(|encoded| encoded.embeds.clone()).collect(), 0)
+    }
+
+    /// What SDXL's UNet is told beside the prompts: their pooled texts in the same order, and that the picture, of
+    /// `height` x `width` pixels, is whole and was never larger. `None` for other families.
+    #[must_use]
+    pub fn added_cond(&self, height: usize, width: usize) -> Option<AddedCond> {
+        let texts: Option<Vec<_>> = self.in_order().map(|encoded| encoded.text_embeds.clone()).collect();
+        let [height, width] = [height as f64, width as f64];
+        let time_ids = [height, width, 0.0, 0.0, height, width];
+        Some(AddedCond { text_embeds: Tensor::cat(texts?, 0), time_ids })
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &Encoded> {
+        self.negative.iter().chain(std::iter::once(&self.prompt))
     }
 }
 
 impl Pipeline {
     /// Encodes a prompt and, for guidance, a negative prompt. The shorter of the two is filled up with empty chunks.
+    /// In place of an empty negative prompt SDXL's models get zeros, where they ask for that.
     ///
     /// # Errors
     /// [`crate::error::Error::Prompt`], and those of reading the token embedding.
     pub async fn encode(&self, prompt: &str, negative_prompt: Option<&str>) -> Result<PromptEmbeds> {
+        let (source, encoders) = (self.source.as_ref(), &self.text_encoders);
         let mut warnings = Vec::new();
         let mut prompt = self.chunks(prompt, &mut warnings)?;
-        let Some(negative_prompt) = negative_prompt else {
-            return Ok(PromptEmbeds { prompt: self.encode_chunks(&prompt).await?, negative: None, warnings });
-        };
-        let mut negative = self.chunks(negative_prompt, &mut warnings)?;
         let empty = self.chunks("", &mut warnings)?;
-        let longest = prompt.len().max(negative.len());
-        prompt.extend(empty.iter().cycle().take(longest - prompt.len()).cloned());
-        negative.extend(empty.iter().cycle().take(longest - negative.len()).cloned());
-        Ok(PromptEmbeds {
-            prompt: self.encode_chunks(&prompt).await?,
-            negative: Some(self.encode_chunks(&negative).await?),
-            warnings,
-        })
-    }
-
-    fn chunks(&self, text: &str, warnings: &mut Vec<String>) -> Result<Vec<Chunk>> {
-        let parsed = prompt::parse(text)?;
-        warnings.extend(parsed.warnings);
-        prompt::chunks(&parsed.segments, &self.tokenizer)
-    }
-
-    async fn encode_chunks(&self, chunks: &[Chunk]) -> Result<Encoded> {
-        let mut ids = Vec::new();
-        let mut embeds = Vec::with_capacity(chunks.len());
-        for chunk in chunks {
-            let hidden = self.text_encoder.forward(self.source.as_ref(), &chunk.ids).await?;
-            embeds.push(emphasise(hidden, &chunk.weights));
-            ids.extend(&chunk.ids);
+        let mut negative = negative_prompt.map(|text| self.chunks(text, &mut warnings)).transpose()?;
+        let longest = prompt.len().max(negative.as_ref().map_or(0, Chunks::len));
+        prompt.resize(longest, &empty);
+        let prompt = encoders.encode(source, &prompt).await?;
+        if let Some(chunks) = &mut negative {
+            chunks.resize(longest, &empty);
         }
-        Ok(Encoded { ids, embeds: Tensor::cat(embeds, 1) })
+        let zeros = negative_prompt == Some("") && self.description.index.force_zeros_for_empty_prompt();
+        let negative = match &negative {
+            Some(chunks) if zeros => Some(TextEncoders::zeros(chunks, &prompt)),
+            Some(chunks) => Some(encoders.encode(source, chunks).await?),
+            None => None,
+        };
+        Ok(PromptEmbeds { prompt, negative, warnings })
     }
-}
 
-/// Multiplies every token's row by its weight and restores the mean, as A1111's "original" emphasis does.
-fn emphasise(hidden: Tensor<3>, weights: &[f32]) -> Tensor<3> {
-    if weights.iter().all(|weight| *weight == 1.0) {
-        return hidden;
+    fn chunks(&self, text: &str, warnings: &mut Vec<String>) -> Result<Chunks> {
+        let mut parsed = prompt::parse(text)?;
+        warnings.append(&mut parsed.warnings);
+        self.text_encoders.chunks(&parsed)
     }
-    let weights = Tensor::<1>::from_floats(weights, &hidden.device()).reshape([1, weights.len(), 1]);
-    let mean = hidden.clone().mean().reshape([1, 1, 1]);
-    let weighted = hidden * weights;
-    let new_mean = weighted.clone().mean().reshape([1, 1, 1]);
-    weighted * (mean / new_mean)
 }

@@ -18,6 +18,8 @@ mod policy;
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 pub use pack::{Packed, pack, unpack};
 pub use policy::Policy;
 
@@ -27,7 +29,8 @@ use crate::error::{Error, Result};
 pub const BLOCK: usize = 32;
 
 /// How the weights of a layer are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Quant {
     /// 4.5 bits a weight.
     Q4,

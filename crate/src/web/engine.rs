@@ -14,7 +14,7 @@ use super::run::Run;
 use super::source::JsSource;
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
-use crate::pipeline::{Description, Given, Part, Pipeline, Request};
+use crate::pipeline::{Description, Given, Loading, Pipeline, Preparation, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
 use crate::{pipeline, prompt};
@@ -70,7 +70,8 @@ extern "C" {
     /// Counts of a prompt's tokens.
     #[wasm_bindgen(typescript_type = "{ count: number; limit: number }")]
     pub type JsTokens;
-    /// `(stage, done, total)`.
+    /// `(stage, done, total)`; the stages of loading are the model's parts, those of preparing `measuring` and
+    /// `compiling`.
     #[wasm_bindgen(typescript_type = "(stage: string, done: number, total: number) => void")]
     pub type JsProgress;
 }
@@ -114,17 +115,20 @@ struct RequestFields {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device, "gpu" or "cpu". The page decides which: wgpu does not say in a browser that an adapter is
-    /// software.
+    /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software: wgpu does not know
+    /// that in a browser.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
-    pub async fn create(device: &str) -> Result<Self, JsValue> {
+    pub async fn create(device: &str, software: Option<bool>) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
         let faults = Faults::default();
         log_faults::install(faults.clone());
         let hardware = Hardware::open(choice, faults).await.map_err(|error| to_js(&error))?;
+        if software == Some(true) {
+            hardware.assume_software();
+        }
         Ok(Self { hardware: Rc::new(hardware), canvas: Rc::default(), pipeline: None })
     }
 
@@ -160,9 +164,8 @@ impl Engine {
         // Its memory first: two models may not fit.
         self.pipeline = None;
         let progress: js_sys::Function = progress.unchecked_into();
-        let report = |part: Part| {
-            let done = Part::ALL.iter().position(|other| *other == part).unwrap_or(0);
-            let (done, total) = (JsValue::from(done as u32), JsValue::from(Part::ALL.len() as u32));
+        let report = |Loading { part, done, total }: Loading| {
+            let (done, total) = (JsValue::from(done as u32), JsValue::from(total as u32));
             // A listener that throws must not stop the load.
             let _ = progress.call3(&JsValue::NULL, &part.folder().into(), &done, &total);
         };
@@ -195,17 +198,48 @@ impl Engine {
         self.hardware.self_test().await.map_err(|error| to_js(&error))
     }
 
+    /// What was measured on the adapter, as JSON text: to be kept, and given to [`Engine::adopt_strategies`] the next
+    /// time.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn strategies(&self) -> String {
+        self.hardware.strategies().to_json()
+    }
+
+    /// Takes over what [`Engine::strategies`] gave an earlier time; text of no use is ignored.
+    #[wasm_bindgen(js_name = adoptStrategies)]
+    pub fn adopt_strategies(&self, text: &str) {
+        self.hardware.adopt_strategies(text);
+    }
+
+    /// Compiles what a picture needs; the first time on an adapter, measures how it computes best. `progress` hears
+    /// of what is done and to do. Nothing happens for what was prepared before.
+    ///
+    /// # Errors
+    /// Those of [`Engine::start`].
+    pub async fn prepare(&self, request: JsRequest, progress: JsProgress) -> Result<(), JsValue> {
+        let pipeline = Rc::clone(self.loaded()?);
+        let request = request_of(request)?;
+        let progress: js_sys::Function = progress.unchecked_into();
+        let report = |preparation| {
+            let (stage, done, total) = match preparation {
+                Preparation::Measuring { done, total } => ("measuring", done, total),
+                Preparation::Compiling { done, total } => ("compiling", done, total),
+            };
+            // A listener that throws must not stop the preparation.
+            let _ =
+                progress.call3(&JsValue::NULL, &stage.into(), &(done as u32).into(), &(total as u32).into());
+        };
+        pipeline.prepare(&request, report).await.map_err(|error| to_js(&error))
+    }
+
     /// Starts a picture: encodes the prompt and draws the first noise.
     ///
     /// # Errors
     /// An `Error` with code `bad_parameter` or `bad_prompt`, or one of the device's.
     pub async fn start(&self, request: JsRequest) -> Result<Run, JsValue> {
         let pipeline = Rc::clone(self.loaded()?);
-        let fields: RequestFields = serde_wasm_bindgen::from_value(request.into()).map_err(|error| {
-            let reason = format!("does not hold what it must: {error}");
-            to_js(&Error::Parameter { name: "request".into(), reason })
-        })?;
-        let request = fields.into_request().map_err(|error| to_js(&error))?;
+        let request = request_of(request)?;
         let (width, height) = (request.width, request.height);
         let run = pipeline::Run::start(Rc::clone(&pipeline), request).await.map_err(|error| to_js(&error))?;
         Ok(Run::new(run, pipeline, Rc::clone(&self.canvas), width, height))
@@ -213,9 +247,22 @@ impl Engine {
 }
 
 impl Engine {
+    /// The opened device.
+    pub(super) fn hardware(&self) -> Rc<Hardware> {
+        Rc::clone(&self.hardware)
+    }
+
     fn loaded(&self) -> Result<&Rc<Pipeline>, JsValue> {
         self.pipeline.as_ref().ok_or_else(|| misuse("no model is loaded: call load() first"))
     }
+}
+
+fn request_of(request: JsRequest) -> Result<Request, JsValue> {
+    let fields: RequestFields = serde_wasm_bindgen::from_value(request.into()).map_err(|error| {
+        let reason = format!("does not hold what it must: {error}");
+        to_js(&Error::Parameter { name: "request".into(), reason })
+    })?;
+    fields.into_request().map_err(|error| to_js(&error))
 }
 
 impl RequestFields {

@@ -2,11 +2,14 @@
 //! that knows JavaScript; it runs in a worker.
 
 mod canvas;
+mod constructors;
 mod engine;
 mod error;
 mod log_faults;
 mod run;
 mod source;
+mod unet;
 
 pub use engine::Engine;
 pub use run::Run;
+pub use unet::UNet;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::quantization::{BLOCK, Layout, Packed, Quant};
+use crate::quantization::Quant;
 use files::Found;
 pub use files::Prefer;
 use packed::PackedInfo;
@@ -150,24 +150,6 @@ impl<'s> Weights<'s> {
         self.entries.values().map(|entry| entry.info.range.end - entry.info.range.start).sum()
     }
 
-    /// The blocks of a packed layer as the file has them; `None` for a tensor that is not packed as a layer is.
-    ///
-    /// # Errors
-    /// [`Error::MissingTensor`], [`Error::TensorShape`], and those of the source.
-    pub async fn read_packed(
-        &self,
-        name: &str,
-        expected_shape: &[usize],
-    ) -> Result<Option<(Quant, Layout, Packed)>> {
-        let entry = self.checked(name, expected_shape)?;
-        match &entry.packed {
-            Some(info) if !info.is_table => {
-                Ok(Some((info.quant, info.layout, self.read_blocks(entry, info).await?)))
-            }
-            _ => Ok(None),
-        }
-    }
-
     /// All numbers of a tensor as f32, in the order of the file; those of a packed one unpacked.
     ///
     /// The shape must be `expected_shape` up to dimensions of 1 at the end ([`aliases::same_layout`]).
@@ -220,7 +202,7 @@ impl<'s> Weights<'s> {
         wanted.sort_unstable();
         wanted.dedup();
         if let Some(info) = &entry.packed {
-            return self.read_packed_rows(entry, info, rows).await;
+            return self.read_packed_rows(entry, info, expected_shape, rows).await;
         }
         let row_bytes = (entry.info.range.end - entry.info.range.start) / count.max(1) as u64;
         let mut read = BTreeMap::new();
@@ -239,43 +221,6 @@ impl<'s> Weights<'s> {
             numbers.extend_from_slice(of_row.unwrap_or_default());
         }
         Ok(numbers)
-    }
-
-    /// Rows of a packed table, which lie in blocks of [`BLOCK`] rows.
-    async fn read_packed_rows(&self, entry: &Entry, info: &PackedInfo, rows: &[usize]) -> Result<Vec<f32>> {
-        let [_, width] = info.shape[..] else { return Ok(Vec::new()) };
-        let mut blocks = BTreeMap::new();
-        for block in rows.iter().map(|row| row / BLOCK) {
-            if !blocks.contains_key(&block) {
-                let piece =
-                    if info.is_table { packed::row_blocks(info, block..block + 1) } else { info.clone() };
-                let read = self.read_blocks(entry, &piece).await?;
-                blocks.insert(block, packed::numbers(&piece, &read));
-            }
-        }
-        let mut numbers = Vec::with_capacity(rows.len() * width);
-        for row in rows {
-            let at = if info.is_table { row % BLOCK } else { *row };
-            let of_row = blocks.get(&(row / BLOCK)).and_then(|block| block.get(at * width..(at + 1) * width));
-            numbers.extend_from_slice(of_row.unwrap_or_default());
-        }
-        Ok(numbers)
-    }
-
-    async fn read_blocks(&self, entry: &Entry, info: &PackedInfo) -> Result<Packed> {
-        let mut packed = Packed {
-            words: Vec::with_capacity(info.layout.words(info.quant)),
-            scales: Vec::with_capacity(info.layout.scales()),
-        };
-        for piece in pieces(info.words.clone()) {
-            let bytes = self.read_exactly(entry, piece).await?;
-            packed.words.extend(bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes));
-        }
-        for piece in pieces(info.scales.clone()) {
-            let bytes = self.read_exactly(entry, piece).await?;
-            packed.scales.extend(bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes));
-        }
-        Ok(packed)
     }
 
     fn find(&self, name: &str) -> Option<&Entry> {
@@ -365,3 +310,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "packed_tests.rs"]
+mod packed_tests;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::safetensors::{Dtype, Header, TensorInfo};
+use super::{Entry, Weights, pieces};
 use crate::error::{Error, Result};
 use crate::quantization::{BLOCK, Layout, Packed, Quant, unpack};
 
@@ -132,8 +133,8 @@ pub(super) fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     table
 }
 
-/// What of a table holds `rows`: where in the file, and its own size.
-pub(super) fn row_blocks(info: &PackedInfo, blocks: Range<usize>) -> PackedInfo {
+/// Some blocks of rows of a table, as a table of their own.
+fn row_blocks(info: &PackedInfo, blocks: Range<usize>) -> PackedInfo {
     let all = info.layout.blocks() as u64;
     let piece = |range: &Range<u64>| {
         let block = (range.end - range.start) / all;
@@ -148,5 +149,67 @@ pub(super) fn row_blocks(info: &PackedInfo, blocks: Range<usize>) -> PackedInfo 
         is_table: true,
         words: piece(&info.words),
         scales: piece(&info.scales),
+    }
+}
+
+impl Weights<'_> {
+    /// The blocks of a packed layer as the file has them; `None` for a tensor that is not packed as a layer is.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensor`], [`Error::TensorShape`], and those of the source.
+    pub async fn read_packed(
+        &self,
+        name: &str,
+        expected_shape: &[usize],
+    ) -> Result<Option<(Quant, Layout, Packed)>> {
+        let entry = self.checked(name, expected_shape)?;
+        match &entry.packed {
+            Some(info) if !info.is_table => {
+                Ok(Some((info.quant, info.layout, self.read_blocks(entry, info).await?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Rows of a packed matrix `[count, width]`; of a table, only the blocks that have them are read.
+    pub(super) async fn read_packed_rows(
+        &self,
+        entry: &Entry,
+        info: &PackedInfo,
+        [count, width]: [usize; 2],
+        rows: &[usize],
+    ) -> Result<Vec<f32>> {
+        let rows_together = if info.is_table { BLOCK } else { count };
+        let mut wanted: Vec<usize> = rows.iter().map(|row| row / rows_together).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut blocks = BTreeMap::new();
+        for block in wanted {
+            let piece = if info.is_table { row_blocks(info, block..block + 1) } else { info.clone() };
+            blocks.insert(block, numbers(&piece, &self.read_blocks(entry, &piece).await?));
+        }
+        let mut values = Vec::with_capacity(rows.len() * width);
+        for row in rows {
+            let (block, at) = (blocks.get(&(row / rows_together)), row % rows_together);
+            let of_row = block.and_then(|block| block.get(at * width..(at + 1) * width));
+            values.extend_from_slice(of_row.unwrap_or_default());
+        }
+        Ok(values)
+    }
+
+    pub(super) async fn read_blocks(&self, entry: &Entry, info: &PackedInfo) -> Result<Packed> {
+        let mut packed = Packed {
+            words: Vec::with_capacity(info.layout.words(info.quant)),
+            scales: Vec::with_capacity(info.layout.scales()),
+        };
+        for piece in pieces(info.words.clone()) {
+            let bytes = self.read_exactly(entry, piece).await?;
+            packed.words.extend(bytes.as_chunks().0.iter().copied().map(u32::from_le_bytes));
+        }
+        for piece in pieces(info.scales.clone()) {
+            let bytes = self.read_exactly(entry, piece).await?;
+            packed.scales.extend(bytes.as_chunks().0.iter().copied().map(u16::from_le_bytes));
+        }
+        Ok(packed)
     }
 }

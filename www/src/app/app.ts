@@ -1,6 +1,13 @@
 import { asEaselError } from "../shared/errors.ts";
 import { Pace } from "../shared/pace.ts";
-import type { DeviceChoice, GenerateEvent, GenerateParams, ModelInfo, Outcome } from "../shared/protocol.ts";
+import type {
+  DeviceChoice,
+  GenerateEvent,
+  GenerateParams,
+  LoadEvent,
+  ModelInfo,
+  Outcome,
+} from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
@@ -11,15 +18,18 @@ import {
   showDevice,
   showError,
   showLoadEvent,
+  showPreparation,
   showProgress,
   showStatus,
   showStep,
   showWarnings,
 } from "./status.ts";
+import { tokenFor } from "./token.ts";
 import { TokenCounter } from "./token_counter.ts";
 
 const LABELS = {
   loading: "Loading…",
+  downloading: "Pause",
   ready: "Generate",
   running: "Stop",
   stopping: "Stopping…",
@@ -34,20 +44,29 @@ const button = element("go", HTMLButtonElement);
 
 /** The page's one engine and what it is doing. */
 export class App {
-  readonly #model: URL;
+  #model: URL;
   #device: DeviceChoice;
   #client: EngineClient | undefined;
   #state: State = "loading";
   #stop: AbortController | undefined;
   #askedToKeep = false;
-  readonly #tune: (info: ModelInfo) => ModelInfo;
+  #tune: (info: ModelInfo) => ModelInfo;
+  readonly #onLoadEnd: () => void;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
 
-  /** `tune` may change what a model says of its defaults. */
-  constructor(model: URL, device: DeviceChoice, tune = (info: ModelInfo) => info) {
+  /** `onLoadEnd` is told whenever a load has ended, well or not. */
+  constructor(model: URL, device: DeviceChoice, tune: (info: ModelInfo) => ModelInfo, onLoadEnd: () => void) {
     this.#model = model;
     this.#device = device;
     this.#tune = tune;
+    this.#onLoadEnd = onLoadEnd;
+  }
+
+  /** Loads another model in the place of this one; `tune` may change what it says of its defaults. */
+  open(model: URL, tune: (info: ModelInfo) => ModelInfo): Promise<void> {
+    this.#model = model;
+    this.#tune = tune;
+    return this.load();
   }
 
   /** Loads the model into a new engine. */
@@ -56,14 +75,20 @@ export class App {
     this.#client?.close();
     const client = new EngineClient();
     this.#client = client;
+    this.#stop = new AbortController();
     this.#enter("loading");
     hideError();
     showStatus("Loading the engine");
     showProgress("");
     try {
       const canvas = freshCanvas();
-      const params = { device, model: this.#model.href, canvas };
-      const loaded = await client.request("load", params, { onEvent: showLoadEvent, transfer: [canvas] });
+      const params = { device, model: this.#model.href, token: tokenFor(this.#model), canvas };
+      const onEvent = (event: LoadEvent) => {
+        this.#enter(event.type === "prepare" ? "loading" : "downloading");
+        showLoadEvent(event);
+      };
+      const options = { onEvent, signal: this.#stop.signal, transfer: [canvas] };
+      const loaded = await client.request("load", params, options);
       adoptModel(this.#tune(loaded.info));
       showDevice(loaded);
       showStatus("Ready");
@@ -74,6 +99,7 @@ export class App {
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The model could not be loaded");
     }
+    if (client === this.#client) this.#onLoadEnd();
   }
 
   /** Asks that the model stay when the browser needs room; where it may go, it is fetched again. */
@@ -87,6 +113,7 @@ export class App {
   press(): void {
     if (this.#state === "ready") void this.#generate();
     else if (this.#state === "running") this.stop();
+    else if (this.#state === "downloading") this.#stop?.abort();
     else if (this.#state === "failed") void this.load();
   }
 
@@ -138,7 +165,7 @@ export class App {
 
   #fail(thrown: unknown, status: string): void {
     const error = asEaselError(thrown);
-    const again = this.#state === "loading" || FATAL.has(error.code);
+    const again = this.#state === "loading" || this.#state === "downloading" || FATAL.has(error.code);
     endPicture();
     showError(error);
     showStatus(status);
@@ -147,6 +174,7 @@ export class App {
   }
 
   #enter(state: State): void {
+    if (state === this.#state) return;
     this.#state = state;
     button.textContent = LABELS[state];
     button.disabled = state === "loading" || state === "stopping";
@@ -158,7 +186,9 @@ export class App {
 function follow(): (event: GenerateEvent) => void {
   let pace = new Pace(0, performance.now());
   return (event) => {
-    if (event.type === "started") {
+    if (event.type === "prepare") {
+      showPreparation(event);
+    } else if (event.type === "started") {
       pace = new Pace(event.total, performance.now());
       showStatus("Drawing");
       showWarnings(event.warnings);

@@ -30,11 +30,15 @@ let storedOfModel = STORED;
 const form = element("form", HTMLFormElement);
 export const prompt = fields.prompt;
 
-/** Restores what was typed before, for this model, and keeps what is typed from now on. */
-export function setUpForm(model: URL): void {
+/** Restores what was typed before, for this model. */
+export function useModel(model: URL): void {
   storedOfModel = `${STORED} ${model}`;
   restore();
   if (!typed.seed) setField("seed", randomSeed());
+}
+
+/** Keeps what is typed from now on. */
+export function setUpForm(): void {
   for (const [name, field] of Object.entries(fields)) {
     field.addEventListener("input", () => setField(name as Field, field.value));
   }

@@ -1,7 +1,7 @@
-import { EaselError } from "../shared/errors.ts";
+import { modelAddress, type Places } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
 
-declare const __MODEL_HOSTS__: string[];
+declare const __MODEL_PLACES__: { hub: string; modelBaseUrl: string; hosts: string[] };
 
 const BUNDLED = "models/starter/";
 
@@ -13,12 +13,23 @@ export interface Wish {
   device: DeviceChoice | undefined;
 }
 
-/** Reads `?model=URL&device=gpu|cpu|auto`; a model elsewhere than here or on an allowed host is a `model_host`. */
-export function readLocation(page: URL, hosts: readonly string[] = __MODEL_HOSTS__): Wish {
+/** Where this build looks for models. */
+export function builtPlaces(page: URL): Places {
+  const { hub, modelBaseUrl, hosts } = __MODEL_PLACES__;
   const base = new URL(".", page);
-  const bundled = new URL(BUNDLED, base);
+  return {
+    page: base,
+    hub: new URL(hub),
+    modelBaseUrl: modelBaseUrl ? new URL(modelBaseUrl, base) : undefined,
+    hosts,
+  };
+}
+
+/** Reads `?model=ADDRESS&device=gpu|cpu|auto`; throws what `modelAddress` throws. */
+export function readLocation(page: URL, places = builtPlaces(page)): Wish {
+  const bundled = new URL(BUNDLED, places.page);
   const asked = page.searchParams.get("model");
-  const model = asked === null ? bundled : modelUrl(asked, base, hosts);
+  const model = asked === null ? bundled : modelAddress(asked, places);
   return {
     model,
     bundled: model.href === bundled.href,
@@ -26,15 +37,12 @@ export function readLocation(page: URL, hosts: readonly string[] = __MODEL_HOSTS
   };
 }
 
-function modelUrl(asked: string, base: URL, hosts: readonly string[]): URL {
-  const folder = asked.endsWith("/") ? asked : `${asked}/`;
-  const url = URL.canParse(folder, base.href) ? new URL(folder, base) : undefined;
-  if (url && (url.origin === base.origin || hosts.includes(url.origin))) return url;
-  const allowed = [base.origin, ...hosts].join(", ");
-  throw new EaselError(
-    "model_host",
-    `the model \`${asked}\` is not on a host that this page may read from (${allowed})`,
-  );
+/** The page's address with another model in it. */
+export function locationOf(page: URL, { model, bundled }: Wish): URL {
+  const url = new URL(page);
+  if (bundled) url.searchParams.delete("model");
+  else url.searchParams.set("model", model.href);
+  return url;
 }
 
 /** A device choice, or `undefined` for any other text. */

@@ -1,32 +1,57 @@
 // Entry of the page: puts the parts together.
 import { asEaselError } from "../shared/errors.ts";
+import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
-import { prompt, setUpForm } from "./form.ts";
-import { deviceChoice, readLocation, type Wish } from "./location.ts";
-import { showExamples, withStarterDefaults } from "./starter.ts";
+import { prompt, setUpForm, useModel } from "./form.ts";
+import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
+import { ModelList } from "./model_list.ts";
+import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 
-function start({ model, bundled, device }: Wish): void {
-  const select = element("device", HTMLSelectElement);
-  select.value = device ?? "auto";
-  const app = new App(model, device ?? "auto", bundled ? withStarterDefaults : undefined);
-  if (bundled) {
-    showExamples((text) => {
-      prompt.value = text;
-      prompt.dispatchEvent(new Event("input"));
-      prompt.focus();
-    });
+const select = element("device", HTMLSelectElement);
+const models = new ModelList(open);
+let app: App | undefined;
+
+/** Loads what the page's address asks for. */
+function start(): void {
+  try {
+    const wish = readLocation(new URL(location.href));
+    const { model, device } = wish;
+    select.value = device ?? select.value;
+    dress(wish);
+    if (app) return void app.open(model, tuneOf(wish));
+    app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
+    void app.load();
+  } catch (error) {
+    refuse(error);
   }
-  select.addEventListener("change", () => void app.load(deviceChoice(select.value)));
-  element("go", HTMLButtonElement).addEventListener("click", () => app.press());
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") app.stop();
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-    event.preventDefault();
-    app.generate();
-  });
-  void app.load();
+}
+
+/** Goes to a model that the user named; throws when the name leads nowhere. */
+function open(name: string): void {
+  const page = new URL(location.href);
+  page.searchParams.set("model", name);
+  history.pushState(undefined, "", locationOf(page, readLocation(page)));
+  start();
+}
+
+function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
+  return bundled ? withStarterDefaults : (info) => info;
+}
+
+/** Makes the page the model's own. */
+function dress({ model, bundled }: Wish): void {
+  useModel(model);
+  models.setCurrent(model);
+  if (bundled) showExamples(setPrompt);
+  else hideExamples();
+}
+
+function setPrompt(text: string): void {
+  prompt.value = text;
+  prompt.dispatchEvent(new Event("input"));
+  prompt.focus();
 }
 
 /** There is no model to load: the button stays disabled. */
@@ -38,13 +63,17 @@ function refuse(error: unknown): void {
   document.body.dataset.state = "failed";
 }
 
-try {
-  const wish = readLocation(new URL(location.href));
-  setUpForm(wish.model);
-  start(wish);
-} catch (error) {
-  refuse(error);
-}
+setUpForm();
+select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
+element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") app?.stop();
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  app?.generate();
+});
+addEventListener("popstate", start);
+start();
 if (import.meta.env.PROD && "serviceWorker" in navigator) {
   // Without it the page works, only not offline.
   navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).catch(() => {});

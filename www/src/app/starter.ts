@@ -42,3 +42,7 @@ export function showExamples(choose: (prompt: string) => void): void {
   );
   element("examples-area", HTMLElement).hidden = false;
 }
+
+export function hideExamples(): void {
+  element("examples-area", HTMLElement).hidden = true;
+}

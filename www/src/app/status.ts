@@ -1,6 +1,6 @@
 import type { EaselError } from "../shared/errors.ts";
-import { duration, megabytes } from "../shared/pace.ts";
-import type { LoadEvent, Loaded } from "../shared/protocol.ts";
+import { duration, fileSize } from "../shared/pace.ts";
+import type { GenerateEvent, LoadEvent, Loaded } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
 const status = element("status", HTMLElement);
@@ -31,17 +31,23 @@ export function hideProgress(text = ""): void {
 }
 
 export function showLoadEvent(event: LoadEvent): void {
-  if (event.type === "download") {
+  if (event.type === "waiting") {
+    showStatus("Another tab is fetching this model");
+    showProgress("");
+  } else if (event.type === "download") {
     const { loaded, total } = event;
-    const of = total === undefined ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`;
-    showStatus(
-      total === undefined ? "Downloading the model" : `Downloading the model, ${megabytes(total)}, once`,
-    );
-    showProgress(of, total === undefined ? undefined : loaded / total);
+    showStatus(`Downloading the model, ${fileSize(total)}, once`);
+    showProgress(`${fileSize(loaded)} of ${fileSize(total)}`, loaded / total);
   } else {
     showStatus("Preparing the model");
     showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
   }
+}
+
+/** What keeps the first picture waiting on a new adapter. */
+export function showPreparation({ stage, loaded, total }: Extract<GenerateEvent, { type: "prepare" }>): void {
+  showStatus(stage === "measuring" ? "Getting to know the GPU, once" : "Compiling for the GPU");
+  showProgress(`${loaded}/${total}`, total > 0 ? loaded / total : undefined);
 }
 
 /** "7/20 · 3.1 s left". */
@@ -72,7 +78,8 @@ export function hideError(): void {
   alert.hidden = true;
 }
 
-function sentence(text: string): string {
+/** A message as a sentence. */
+export function sentence(text: string): string {
   const start = text.charAt(0);
   // A message that begins with a file's name keeps it as it is written.
   const capital = /^\S*[._/]/.test(text) ? start : start.toUpperCase();

@@ -37,3 +37,8 @@ export function duration(seconds: number): string {
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
+
+/** "1.7 GB", or megabytes below that. */
+export function fileSize(bytes: number): string {
+  return bytes < 999_950_000 ? megabytes(bytes) : `${(bytes / 1e9).toFixed(1)} GB`;
+}

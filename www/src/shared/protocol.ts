@@ -11,7 +11,29 @@ export interface LoadParams {
   device: DeviceChoice;
   /** Address of the model's folder, with a slash at its end. */
   model: string;
+  /** Access token for the origin of that address. */
+  token: string | undefined;
   canvas: OffscreenCanvas;
+}
+
+/** What a model's card says of its licence. */
+export interface Licence {
+  name: string;
+  link: string;
+}
+
+/** A model of which anything is kept in this browser. */
+export interface ModelSummary {
+  address: string;
+  /** Bytes of all its files, and of what is kept of them. */
+  size: number;
+  kept: number;
+  /** Milliseconds since 1970. */
+  started: number;
+  whole: boolean;
+  /** Commit of a hub that it is of. */
+  commit: string | undefined;
+  licence: Licence | undefined;
 }
 
 export interface Loaded {
@@ -32,14 +54,23 @@ export interface Requests {
   load: { params: LoadParams; result: Loaded; event: LoadEvent };
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
+  models: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
+  /** Its result: paths of files that were damaged; the model then is not whole. */
+  verify: { params: { model: string }; result: string[]; event: VerifyEvent };
+  delete: { params: { model: string }; result: null; event: never };
 }
 export type Kind = keyof Requests;
 
-export type LoadEvent =
-  | { type: "download"; loaded: number; total: number | undefined }
-  | { type: "prepare"; stage: string; loaded: number; total: number };
+type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: number };
+
+/** `waiting` is for another tab that writes to the same model. */
+export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
+export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
+export type LoadEvent = DownloadEvent | PrepareEvent;
 
 export type GenerateEvent =
+  | PrepareEvent
   | { type: "started"; total: number; warnings: string[] }
   | { type: "step"; index: number; total: number; timestep: number; sigma: number }
   | { type: "decoding" };

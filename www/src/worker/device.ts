@@ -7,6 +7,8 @@ const BROWSERS = "Chrome and Edge from 113, Safari from 26 and recent Firefox ha
 export interface DeviceDecision {
   device: Device;
   adapter?: string;
+  /** The GPU is software that imitates one. */
+  software?: boolean;
   reason?: string;
 }
 
@@ -15,11 +17,12 @@ export async function decideDevice(choice: DeviceChoice): Promise<DeviceDecision
   if (choice === "cpu") return { device: "cpu" };
   const info = await adapterInfo();
   const name = info ? adapterName(info) : "";
-  const gpu: DeviceDecision = name === "" ? { device: "gpu" } : { device: "gpu", adapter: name };
+  const software = info !== undefined && (info.isFallbackAdapter || SOFTWARE.test(name));
+  const gpu: DeviceDecision = { device: "gpu", software, ...(name !== "" && { adapter: name }) };
   if (choice === "gpu") return gpu;
   if (!("gpu" in navigator)) return { device: "cpu", reason: `this browser has no WebGPU (${BROWSERS})` };
   if (!info) return { device: "cpu", reason: `WebGPU found no graphics adapter here (${BROWSERS})` };
-  if (!info.isFallbackAdapter && !SOFTWARE.test(name)) return gpu;
+  if (!software) return gpu;
   return {
     device: "cpu",
     reason: `the only WebGPU adapter here is software (${BROWSERS}, on a machine with a GPU)`,

@@ -10,24 +10,33 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
+import { inUse } from "./locks.ts";
+import { USUAL } from "./model_download.ts";
 import { encodePng } from "./picture.ts";
 import { ModelSource } from "./source.ts";
+import { keepStrategies, keptStrategies } from "./strategies.ts";
+import { feignTimestampQuery } from "./timestamp_query.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
   #engine: Engine | undefined;
   #running = false;
 
-  async load(params: LoadParams, emit: (event: LoadEvent) => void): Promise<Loaded> {
+  async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    feignTimestampQuery();
     await init();
     const { engine, decision } = await createEngine(params.device);
     this.#engine = engine;
-    const source = await ModelSource.open(new URL(params.model), (loaded, total) =>
-      emit({ type: "download", loaded, total }),
-    );
-    const info = await engine.load(source, (stage, loaded, total) =>
-      emit({ type: "prepare", stage, loaded, total }),
+    engine.adoptStrategies(await keptStrategies());
+    const source = await ModelSource.open(new URL(params.model), {
+      ...USUAL,
+      token: params.token,
+      signal,
+      emit,
+    });
+    const info = await inUse(params.model, () =>
+      engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
     );
     engine.attach(params.canvas);
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
@@ -47,7 +56,9 @@ export class Session {
     this.#running = true;
     let run: Run | undefined;
     try {
-      run = await this.#loaded().start(params);
+      const engine = this.#loaded();
+      await prepare(engine, params, emit);
+      run = await engine.start(params);
       emit({ type: "started", total: run.total, warnings: run.warnings });
       return await draw(run, signal, emit);
     } finally {
@@ -60,6 +71,20 @@ export class Session {
     if (!this.#engine) throw new EaselError("internal", "no model is loaded yet");
     return this.#engine;
   }
+}
+
+/** Measures and compiles what was not before, and keeps what was measured. */
+async function prepare(
+  engine: Engine,
+  params: GenerateParams,
+  emit: (event: GenerateEvent) => void,
+): Promise<void> {
+  let measured = false;
+  await engine.prepare(params, (stage, loaded, total) => {
+    measured ||= stage === "measuring";
+    emit({ type: "prepare", stage, loaded, total });
+  });
+  if (measured) await keepStrategies(engine.strategies);
 }
 
 async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
@@ -98,7 +123,7 @@ async function createEngine(
 ): Promise<{ engine: Engine; decision: DeviceDecision }> {
   const decision = await decideDevice(choice);
   try {
-    return { engine: await Engine.create(decision.device), decision };
+    return { engine: await Engine.create(decision.device, decision.software), decision };
   } catch (error) {
     if (choice !== "auto" || decision.device === "cpu") throw error;
     const device: Device = "cpu";

@@ -1,13 +1,22 @@
-// Model files in IndexedDB. A file is a row of chunks and a record that is written last: without the record, the
-// chunks are what an interrupted download left.
+// Models in IndexedDB. A model is a record, files and chunks: a file's record is written after its last chunk, and the
+// model's record says that it is whole after its last file. Chunks without a file's record are what a download left.
 import { EaselError } from "../shared/errors.ts";
+import type { Plan } from "./plan.ts";
 
-/** What is known of a whole file. */
+/** What is known of a model of which anything is kept. */
+export interface ModelRecord {
+  plan: Plan;
+  /** Milliseconds since 1970. */
+  started: number;
+  /** When its last file arrived; absent for a model that is not whole. */
+  finished?: number;
+}
+
+/** Says that all chunks of a file are there. */
 export interface FileRecord {
   size: number;
   chunkSize: number;
-  chunks: number;
-  /** Of the whole file, lower-case hex; empty when no manifest named it. */
+  /** Of the whole file; empty where nobody told it. */
   sha256: string;
 }
 
@@ -17,88 +26,141 @@ export interface Chunk {
   sha256: ArrayBuffer;
 }
 
+/** Place of a chunk: path of its file and number in it. */
+export type ChunkKey = readonly [path: string, index: number];
+
+const VERSION = 2;
+const MODELS = "models";
 const FILES = "files";
 const CHUNKS = "chunks";
-const ABSENT = "absent";
 
-/** The files of one model. */
+/** One connection serves a worker. */
+let opened: Promise<Store> | undefined;
+
+/** Every model of this origin, by address. */
 export class Store {
   readonly #db: IDBDatabase;
-  readonly #model: string;
 
-  private constructor(db: IDBDatabase, model: string) {
+  private constructor(db: IDBDatabase) {
     this.#db = db;
-    this.#model = model;
   }
 
-  static async open(model: string): Promise<Store> {
-    const request = indexedDB.open("easel", 1);
+  static open(): Promise<Store> {
+    opened ??= Store.#open().catch((error) => {
+      opened = undefined;
+      throw error;
+    });
+    return opened;
+  }
+
+  static async #open(): Promise<Store> {
+    const request = indexedDB.open("easel", VERSION);
     request.onupgradeneeded = () => {
-      request.result.createObjectStore(FILES);
-      request.result.createObjectStore(CHUNKS);
+      const { result: db } = request;
+      // Files of the first layout belong to no model's record: they are fetched again.
+      for (const name of db.objectStoreNames) db.deleteObjectStore(name);
+      for (const name of [MODELS, FILES, CHUNKS]) db.createObjectStore(name);
     };
     const db = await settled(request);
     // Another tab wants a newer layout: let it, this one falls back to an error at its next read.
-    db.onversionchange = () => db.close();
-    return new Store(db, model);
+    db.onversionchange = () => {
+      opened = undefined;
+      db.close();
+    };
+    return new Store(db);
   }
 
-  async file(path: string): Promise<FileRecord | undefined> {
-    const found = await this.#record(path);
-    return found === ABSENT ? undefined : found;
+  async addresses(): Promise<string[]> {
+    const keys = await this.#get(MODELS, (store) => store.getAllKeys());
+    return keys.filter((key) => typeof key === "string");
   }
 
-  /** Whether the server said, when it was last asked, that it has no such file. */
-  async isAbsent(path: string): Promise<boolean> {
-    return (await this.#record(path)) === ABSENT;
+  model(address: string): Promise<ModelRecord | undefined> {
+    return this.#get(MODELS, (store) => store.get(address) as IDBRequest<ModelRecord | undefined>);
   }
 
-  async putAbsent(path: string): Promise<void> {
-    await this.#putRecord(path, ABSENT);
+  putModel(address: string, record: ModelRecord): Promise<void> {
+    return this.#change([MODELS], (stores) => stores(MODELS).put(record, address));
   }
 
-  async chunk(path: string, index: number): Promise<Chunk | undefined> {
-    const store = this.#begin(CHUNKS, "readonly").objectStore(CHUNKS);
-    return settled<Chunk | undefined>(store.get([this.#model, path, index]));
+  file(address: string, path: string): Promise<FileRecord | undefined> {
+    return this.#get(FILES, (store) => store.get([address, path]) as IDBRequest<FileRecord | undefined>);
   }
 
-  async putChunk(path: string, index: number, chunk: Chunk): Promise<void> {
-    const transaction = this.#begin(CHUNKS, "readwrite");
-    transaction.objectStore(CHUNKS).put(chunk, [this.#model, path, index]);
-    await completed(transaction);
+  putFile(address: string, path: string, record: FileRecord): Promise<void> {
+    return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
-  async putFile(path: string, record: FileRecord): Promise<void> {
-    await this.#putRecord(path, record);
+  chunk(address: string, [path, index]: ChunkKey): Promise<Chunk | undefined> {
+    return this.#get(CHUNKS, (store) => store.get([address, path, index]) as IDBRequest<Chunk | undefined>);
   }
 
-  async #record(path: string): Promise<FileRecord | typeof ABSENT | undefined> {
-    const store = this.#begin(FILES, "readonly").objectStore(FILES);
-    return settled<FileRecord | typeof ABSENT | undefined>(store.get([this.#model, path]));
+  putChunk(address: string, [path, index]: ChunkKey, chunk: Chunk): Promise<void> {
+    return this.#change([CHUNKS], (stores) => stores(CHUNKS).put(chunk, [address, path, index]));
   }
 
-  async #putRecord(path: string, record: FileRecord | typeof ABSENT): Promise<void> {
-    const transaction = this.#begin(FILES, "readwrite");
-    transaction.objectStore(FILES).put(record, [this.#model, path]);
-    await completed(transaction);
+  /** Which chunks there are of one file, or of all. */
+  async chunkKeys(address: string, path?: string): Promise<ChunkKey[]> {
+    const keys = await this.#get(CHUNKS, (store) => store.getAllKeys(below(address, path)));
+    return (keys as [string, string, number][]).map(([, file, index]) => [file, index]);
+  }
+
+  /** Forgets chunks, and that their file and model were whole. */
+  async dropChunks(address: string, keys: readonly ChunkKey[]): Promise<void> {
+    const record = await this.model(address);
+    await this.#change([MODELS, FILES, CHUNKS], (stores) => {
+      if (record) stores(MODELS).put(unfinished(record), address);
+      for (const [path, index] of keys) {
+        stores(FILES).delete([address, path]);
+        stores(CHUNKS).delete([address, path, index]);
+      }
+    });
   }
 
   /** Forgets a file and whatever chunks of it there are. */
-  async drop(path: string): Promise<void> {
-    const transaction = this.#begin([FILES, CHUNKS], "readwrite");
-    transaction.objectStore(FILES).delete([this.#model, path]);
-    const chunks = IDBKeyRange.bound([this.#model, path, 0], [this.#model, path, Number.POSITIVE_INFINITY]);
-    transaction.objectStore(CHUNKS).delete(chunks);
-    await completed(transaction);
+  dropFile(address: string, path: string): Promise<void> {
+    return this.#change([FILES, CHUNKS], (stores) => {
+      stores(FILES).delete([address, path]);
+      stores(CHUNKS).delete(below(address, path));
+    });
   }
 
-  #begin(stores: string | string[], mode: IDBTransactionMode): IDBTransaction {
+  /** Forgets a model. */
+  dropModel(address: string): Promise<void> {
+    return this.#change([MODELS, FILES, CHUNKS], (stores) => {
+      stores(MODELS).delete(address);
+      stores(FILES).delete(below(address));
+      stores(CHUNKS).delete(below(address));
+    });
+  }
+
+  #get<T>(name: string, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+    return settled(ask(this.#begin([name], "readonly").objectStore(name)));
+  }
+
+  #change(names: string[], change: (stores: (name: string) => IDBObjectStore) => void): Promise<void> {
+    const transaction = this.#begin(names, "readwrite");
+    change((name) => transaction.objectStore(name));
+    return completed(transaction);
+  }
+
+  #begin(names: string[], mode: IDBTransactionMode): IDBTransaction {
     try {
-      return this.#db.transaction(stores, mode);
+      return this.#db.transaction(names, mode);
     } catch (cause) {
       throw storageError(cause);
     }
   }
+}
+
+/** Keys of a model's files or chunks, or of one file's chunks. An array sorts after every string and number. */
+function below(...prefix: (string | undefined)[]): IDBKeyRange {
+  const key = prefix.filter((part) => part !== undefined);
+  return IDBKeyRange.bound(key, [...key, []]);
+}
+
+function unfinished({ plan, started }: ModelRecord): ModelRecord {
+  return { plan, started };
 }
 
 function settled<T>(request: IDBRequest<T>): Promise<T> {
@@ -117,8 +179,7 @@ function completed(transaction: IDBTransaction): Promise<void> {
 
 function storageError(cause: unknown): EaselError {
   if (cause instanceof DOMException && cause.name === "QuotaExceededError") {
-    const advice = "free some space on this device, or allow this site more storage, then load again";
-    return new EaselError("quota", `the browser has no room left to keep the model: ${advice}`, { cause });
+    return new EaselError("quota", "the browser has no room left to keep the model", { cause });
   }
   const detail = cause instanceof Error ? cause.message : "unknown reason";
   return new EaselError("storage", `the browser's storage does not work here: ${detail}`, { cause });

@@ -1,7 +1,10 @@
 // Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store.
 import { EaselError, toWire } from "../shared/errors.ts";
-import type { FromWorker, Kind, Requests, ToWorker } from "../shared/protocol.ts";
+import type { DownloadEvent, FromWorker, Kind, Requests, ToWorker, VerifyEvent } from "../shared/protocol.ts";
+import { deleteModel, listModels, verifyModel } from "./kept.ts";
+import { ModelDownload, USUAL } from "./model_download.ts";
 import { Session } from "./session.ts";
+import { Store } from "./store.ts";
 
 const session = new Session();
 const running = new Map<number, AbortController>();
@@ -15,12 +18,37 @@ function handle(
   const emit = (event: Requests[Kind]["event"]) => send({ type: "event", id: request.id, event });
   switch (request.kind) {
     case "load":
-      return session.load(request.params, emit);
+      return session.load(request.params, signal, emit);
     case "tokens":
       return session.tokens(request.params.prompt);
     case "generate":
       return session.generate(request.params, signal, emit);
+    case "models":
+    case "finish":
+    case "verify":
+    case "delete":
+      return keep(request, signal, emit);
   }
+}
+
+type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" }>;
+
+/** What is about kept models and needs no engine. */
+async function keep(
+  request: KeepRequest,
+  signal: AbortSignal,
+  emit: (event: DownloadEvent | VerifyEvent) => void,
+): Promise<Requests[KeepRequest["kind"]]["result"]> {
+  const store = await Store.open();
+  if (request.kind === "models") return listModels(store);
+  const { model } = request.params;
+  if (request.kind === "verify") return verifyModel(store, model, signal, emit);
+  if (request.kind === "delete") await deleteModel(store, model);
+  else {
+    const options = { ...USUAL, token: request.params.token, signal, emit };
+    await new ModelDownload(new URL(model), store, options).complete();
+  }
+  return null;
 }
 
 async function answer(request: Request): Promise<void> {

@@ -22,10 +22,10 @@ pub(super) struct Outcome {
 pub(super) struct Comparison {
     /// PSNR of the final latents in decibels, against the range of the reference's latents.
     latents: f64,
-    /// Mean squared error of the final latents, as part of their squared range.
-    pub(super) latents_error: f64,
     /// PSNR of the picture in decibels.
     picture: f64,
+    /// Mean squared error of the picture.
+    pub(super) picture_error: f64,
     /// Cosine between the first outputs of the UNet.
     cosine: f64,
 }
@@ -47,10 +47,11 @@ pub(super) fn compare(reference: &Outcome, found: &Outcome) -> Comparison {
     let (low, high) = reference.latents.iter().fold((f32::INFINITY, f32::NEG_INFINITY), limits);
     let range = f64::from(high - low).max(f64::MIN_POSITIVE);
     let latents_error = squared_error(&reference.latents, &found.latents) / (range * range);
+    let picture_error = squared_error(&reference.picture, &found.picture);
     Comparison {
         latents: decibels(latents_error),
-        latents_error,
-        picture: decibels(squared_error(&reference.picture, &found.picture)),
+        picture: decibels(picture_error),
+        picture_error,
         cosine: cosine(&reference.unet, &found.unet),
     }
 }
@@ -60,8 +61,8 @@ pub(super) fn mean(all: &[Comparison]) -> Comparison {
     let mean = |of: fn(&Comparison) -> f64| all.iter().map(of).sum::<f64>() / all.len().max(1) as f64;
     Comparison {
         latents: mean(|it| it.latents),
-        latents_error: mean(|it| it.latents_error),
         picture: mean(|it| it.picture),
+        picture_error: mean(|it| it.picture_error),
         cosine: mean(|it| it.cosine),
     }
 }

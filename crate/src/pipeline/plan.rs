@@ -1,0 +1,49 @@
+//! What a request comes to on a model: sizes, guidance and the sampler's calls.
+
+use super::{Pipeline, Request};
+use crate::error::{Error, Result};
+use crate::kernel::most_bytes;
+use crate::sampler::{self, Sampler};
+
+/// A checked request, without its prompts.
+pub(super) struct Plan {
+    /// Of the latents.
+    pub(super) height: usize,
+    /// Of the latents.
+    pub(super) width: usize,
+    pub(super) sampler: Sampler,
+    /// Whether each call is made for the prompt and the negative prompt.
+    pub(super) guided: bool,
+}
+
+impl Plan {
+    /// Checks a request.
+    pub(super) fn new(pipeline: &Pipeline, request: &Request) -> Result<Self> {
+        let description = pipeline.description();
+        let (height, width) = request.check(description.sizes(), description.vae.latent_channels())?;
+        let kind = request.sampler.or_else(|| description.sampler());
+        let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
+        let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
+        check_memory(pipeline, height * width)?;
+        Ok(Self { height, width, sampler, guided })
+    }
+}
+
+/// Refuses a size whose largest activation in the UNet, where the way up meets the first kept results, is more than
+/// the device takes.
+fn check_memory(pipeline: &Pipeline, pixels: usize) -> Result<()> {
+    let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
+    let needed = 2 * pixels as u64 * (channels * size_of::<f32>()) as u64;
+    let most = most_bytes(&pipeline.picture_map);
+    if needed > most {
+        let mebibytes = |bytes: u64| bytes >> 20;
+        let reason = format!(
+            "this size needs a tensor of {} MiB, {} takes {}",
+            mebibytes(needed),
+            pipeline.hardware.name(),
+            mebibytes(most)
+        );
+        return Err(Error::OutOfMemory { reason });
+    }
+    Ok(())
+}

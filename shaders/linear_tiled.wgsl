@@ -1,0 +1,96 @@
+// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]
+//
+// Two levels of tiles: a workgroup stages its part of x and of the unpacked weight in workgroup memory, and its invocations
+// multiply from there into registers. The next tiles are on their way while the present ones are multiplied.
+// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n].
+// Dispatch: x over column tiles, y and z over row tiles.
+// info: rows, k, n, n4.
+#if F16 == 1
+enable f16;
+#endif
+
+#include input
+#include weight
+#if BIAS == 1
+@group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
+#endif
+#if RESIDUAL == 1
+@group(0) @binding(#) var<storage, read> residual: array<f32>;
+#endif
+@group(0) @binding(#) var<storage, read_write> y: array<f32>;
+@group(0) @binding(#) var<storage, read> info: array<u32>;
+
+#include activation
+#include store_row
+#include tile
+
+// Terms `i` to `i + 3` of a row; past the last row, of that one.
+fn x_of(row: u32, i: u32) -> vec4<f32> {
+    return x_row(min(row, info[0] - 1u) * info[1], i, info[1]);
+}
+
+fn x_part(row: u32, i: u32) -> mat4x4<f32> {
+    if i >= info[1] {
+        return mat4x4<f32>();
+    }
+    return mat4x4<f32>(x_of(row, i), x_of(row + 1u, i), x_of(row + 2u, i), x_of(row + 3u, i));
+}
+
+// Rows `first + term` on, where `term` is in the tile.
+fn weight_part(first: u32, term: u32, column4: u32) -> mat4x4<f32> {
+    if term >= TILE_K {
+        return mat4x4<f32>();
+    }
+    let n4 = info[3];
+    let column = min(column4, n4 - 1u);
+    return weight_rows(first + term, column, n4, weight_scale(first + term, column, n4));
+}
+
+@compute @workgroup_size({{WG_X}}, {{WG_Y}})
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let rows = info[0];
+    let k = info[1];
+    let n = info[2];
+    let n4 = info[3];
+    let first_row = (group.z * groups.y + group.y) * ROW_GROUPS * 4u;
+    let first_column = group.x * COLUMN_GROUPS;
+    if first_row >= rows {
+        return;
+    }
+    let staged_row = first_row + staged_x_group(index) * 4u;
+    let x_term = staged_x_term(index);
+    let weight_column = first_column + staged_weight_group(index);
+    let weight_term = staged_weight_term(index);
+    var sums = Sums();
+    var next_x = x_part(staged_row, x_term);
+    var next_weight = weight_part(0u, weight_term, weight_column);
+    for (var first = 0u; first < k; first += TILE_K) {
+        stage(index, next_x, next_weight);
+        workgroupBarrier();
+        let next = first + TILE_K;
+        if next < k {
+            next_x = x_part(staged_row, next + x_term);
+            next_weight = weight_part(next, weight_term, weight_column);
+        }
+        multiply_tiles(local.xy, &sums);
+        workgroupBarrier();
+    }
+#for g ROWS4
+#for j 4
+    let row_$g_$j = first_row + (local.y + $gu * {{WG_Y}}u) * 4u + $ju;
+    if row_$g_$j < rows {
+#for c COLUMNS
+        let column_$g_$j_$c = first_column + local.x + $cu * {{WG_X}}u;
+        if column_$g_$j_$c < n4 {
+            store_row(row_$g_$j, column_$g_$j_$c, n, sums.tile_$g_$c[$j]);
+        }
+#endfor
+    }
+#endfor
+#endfor
+}

@@ -1,0 +1,22 @@
+// The benchmark's page, with onnxruntime-web and the exported UNets beside it.
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+import { benchFiles } from "./bench_files.mjs";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  root: here("page"),
+  base: "./",
+  appType: "mpa",
+  resolve: { alias: { "easel-wasm": here("../../www/pkg/easel.js") } },
+  plugins: [benchFiles()],
+  worker: { format: "es" },
+  build: {
+    outDir: here("../../build/bench"),
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+});

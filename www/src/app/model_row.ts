@@ -1,0 +1,112 @@
+import { hubModel, modelName } from "../shared/model_address.ts";
+import { fileSize } from "../shared/pace.ts";
+import type { DownloadEvent, ModelSummary, VerifyEvent } from "../shared/protocol.ts";
+
+/** What can be done with a kept model; work under way says at its end what came of it. */
+export interface ModelActions {
+  open: () => void;
+  finish: (signal: AbortSignal, onEvent: (event: DownloadEvent) => void) => Promise<string>;
+  verify: (signal: AbortSignal, onEvent: (event: VerifyEvent) => void) => Promise<string>;
+  delete: () => Promise<string>;
+}
+
+/** A kept model in the list. */
+export class ModelRow {
+  readonly item = document.createElement("li");
+  readonly #actions: ModelActions;
+  readonly #title = child(this.item, "p", "label-row");
+  readonly #facts = child(this.item, "p", "hint");
+  readonly #buttons = child(this.item, "div", "buttons");
+  readonly #note = child(this.item, "p", "hint");
+  #model: ModelSummary | undefined;
+  #work: AbortController | undefined;
+
+  constructor(actions: ModelActions) {
+    this.#actions = actions;
+    this.#note.setAttribute("role", "status");
+  }
+
+  show(model: ModelSummary): void {
+    this.#model = model;
+    const { size, kept, whole, started, commit, licence } = model;
+    const { name, page } = source(model);
+    const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
+    this.#title.replaceChildren(link(name, page), amount);
+    const facts = [whole ? "whole" : "unfinished", new Date(started).toLocaleDateString()];
+    if (commit !== undefined) facts.push(`commit ${commit.slice(0, 7)}`);
+    this.#facts.replaceChildren(facts.join(" · "));
+    if (licence) this.#facts.append(" · licence ", link(licence.name, licence.link));
+    this.#showButtons();
+  }
+
+  #showButtons(): void {
+    const { whole } = this.#model ?? {};
+    if (this.#work) {
+      this.#buttons.replaceChildren(button("Pause", () => this.#work?.abort()));
+      return;
+    }
+    const remove = button("Delete", () => {
+      // A model may be hours of download: one press is not enough.
+      if (remove.dataset.sure) return void this.#run(() => this.#actions.delete());
+      remove.dataset.sure = "true";
+      remove.textContent = "Delete for good?";
+    });
+    const check = button("Verify", () => void this.#run((signal, say) => this.#actions.verify(signal, say)));
+    const finish = button("Finish", () => void this.#run((signal, say) => this.#actions.finish(signal, say)));
+    this.#buttons.replaceChildren(
+      button("Open", this.#actions.open),
+      ...(whole ? [] : [finish]),
+      check,
+      remove,
+    );
+  }
+
+  async #run(
+    work: (signal: AbortSignal, say: (event: DownloadEvent | VerifyEvent) => void) => Promise<string>,
+  ): Promise<void> {
+    this.#work = new AbortController();
+    this.#showButtons();
+    this.#note.textContent = "";
+    this.#note.textContent = await work(this.#work.signal, (event) => {
+      this.#note.textContent = progressText(event);
+    });
+    this.#work = undefined;
+    this.#showButtons();
+  }
+}
+
+function progressText(event: DownloadEvent | VerifyEvent): string {
+  if (event.type === "waiting") return "Another tab is at work on this model.";
+  const doing = event.type === "checking" ? "Checked" : "Fetched";
+  return `${doing} ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
+}
+
+/** What a model is called, and the page that tells people of it. */
+function source({ address }: ModelSummary): { name: string; page: string } {
+  const model = new URL(address);
+  const onHub = hubModel(model);
+  const page = onHub ? new URL(`${onHub.owner}/${onHub.name}`, onHub.hub) : model;
+  return { name: modelName(model), page: page.href };
+}
+
+function child(parent: HTMLElement, tag: string, className: string): HTMLElement {
+  const made = document.createElement(tag);
+  made.className = className;
+  parent.append(made);
+  return made;
+}
+
+function link(text: string, href: string): HTMLAnchorElement {
+  const made = document.createElement("a");
+  Object.assign(made, { href, textContent: text, target: "_blank", rel: "noopener noreferrer" });
+  return made;
+}
+
+function button(text: string, press: () => void): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = "small";
+  made.textContent = text;
+  made.addEventListener("click", press);
+  return made;
+}

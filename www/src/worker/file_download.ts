@@ -1,0 +1,142 @@
+// One file from its host into the store: what is kept stays, what is missing or damaged is fetched.
+import { sha256 } from "@noble/hashes/sha2.js";
+import { EaselError } from "../shared/errors.ts";
+import { hex } from "./digest.ts";
+import { fileBytes } from "./file_bytes.ts";
+import type { Host } from "./host.ts";
+import type { PlannedFile } from "./plan.ts";
+import type { Chunk, Store } from "./store.ts";
+
+/** Fetches of the same bytes that prove wrong before the host is given up. */
+const ROUNDS = 2;
+
+/** What the download of a file needs. */
+export interface FileDownload {
+  address: string;
+  file: PlannedFile;
+  store: Store;
+  host: Host;
+  /** Bytes of the file that planning has fetched already. */
+  contents: Uint8Array<ArrayBuffer> | undefined;
+  /** Told of bytes that are there, as they come. */
+  onBytes: (bytes: number) => void;
+}
+
+/** Makes a file whole; its record is written when all of it has proved right. */
+export async function completeFile(download: FileDownload): Promise<void> {
+  const { address, file, store } = download;
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const digest = await completeChunks(download);
+    if (digest === (file.sha256 ?? "")) {
+      await store.putFile(address, file.path, { size: file.size, chunkSize: file.chunkSize, sha256: digest });
+      return;
+    }
+    // Only all of it has a hash to compare with, so that any of its chunks may be the wrong one.
+    await store.dropFile(address, file.path);
+    download.onBytes(-file.size);
+  }
+  throw damaged(file.path);
+}
+
+/** The SHA-256 of all chunks, or "" where there is nothing to compare it with. */
+async function completeChunks(download: FileDownload): Promise<string> {
+  const { address, file, store, onBytes } = download;
+  const hash = file.sha256 ? sha256.create() : undefined;
+  const kept = new Set((await store.chunkKeys(address, file.path)).map(([, index]) => index));
+  const count = chunkCount(file);
+  let failures = 0;
+  for (let index = 0; index < count; ) {
+    const chunk = kept.delete(index) ? await intactChunk(store, address, file, index) : undefined;
+    if (chunk) {
+      hash?.update(new Uint8Array(chunk.data));
+      onBytes(chunk.data.byteLength);
+      index += 1;
+      continue;
+    }
+    const end = Math.min(count, ...kept);
+    const before = index;
+    for await (const data of keepChunks(bytesOf(download, index, end), download, index)) {
+      hash?.update(new Uint8Array(data));
+      index += 1;
+    }
+    // The host sent a chunk that is not the manifest's, and that one is next.
+    failures = index > before ? 0 : failures + 1;
+    if (failures === ROUNDS) throw damaged(file.path);
+  }
+  return hash ? hex(hash.digest()) : "";
+}
+
+/** The bytes of the chunks from `first` to before `end`. */
+async function* bytesOf(
+  { contents, file, host, onBytes }: FileDownload,
+  first: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  const range = { start: first * file.chunkSize, end: Math.min(file.size, end * file.chunkSize) };
+  const bytes = contents ? [contents.subarray(range.start, range.end)] : fileBytes(host, file, range);
+  for await (const piece of bytes) {
+    onBytes(piece.length);
+    yield piece;
+  }
+}
+
+/**
+ * Cuts bytes into chunks from number `first` on, keeps them, and yields each when it is kept. Ends early at a chunk that
+ * has another hash than the plan says.
+ */
+async function* keepChunks(
+  bytes: AsyncIterable<Uint8Array>,
+  { address, file, store }: FileDownload,
+  first: number,
+): AsyncGenerator<ArrayBuffer> {
+  let index = first;
+  for await (const data of inChunks(bytes, file.chunkSize)) {
+    const sha256 = await crypto.subtle.digest("SHA-256", data);
+    const expected = file.chunkSha256?.[index];
+    if (expected !== undefined && hex(sha256) !== expected) return;
+    await store.putChunk(address, [file.path, index], { data, sha256 });
+    yield data;
+    index += 1;
+  }
+}
+
+/** The bytes in pieces of `chunkSize`; the last one is what is left. */
+async function* inChunks(bytes: AsyncIterable<Uint8Array>, chunkSize: number): AsyncGenerator<ArrayBuffer> {
+  let buffer = new Uint8Array(chunkSize);
+  let filled = 0;
+  for await (const value of bytes) {
+    for (let from = 0; from < value.length; ) {
+      const count = Math.min(value.length - from, chunkSize - filled);
+      buffer.set(value.subarray(from, from + count), filled);
+      from += count;
+      filled += count;
+      if (filled < chunkSize) continue;
+      yield buffer.buffer;
+      buffer = new Uint8Array(chunkSize);
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield buffer.buffer.slice(0, filled);
+}
+
+/** A kept chunk, unless it is not there, not of its length, or not what it was when it was kept. */
+export async function intactChunk(
+  store: Store,
+  address: string,
+  file: PlannedFile,
+  index: number,
+): Promise<Chunk | undefined> {
+  const chunk = await store.chunk(address, [file.path, index]);
+  const length = Math.min(file.chunkSize, file.size - index * file.chunkSize);
+  if (chunk?.data.byteLength !== length) return undefined;
+  return hex(await crypto.subtle.digest("SHA-256", chunk.data)) === hex(chunk.sha256) ? chunk : undefined;
+}
+
+export function chunkCount({ size, chunkSize }: PlannedFile): number {
+  return Math.ceil(size / chunkSize);
+}
+
+function damaged(path: string): EaselError {
+  const message = `${path} arrived damaged (its SHA-256 is not what the source says) again and again: load again later`;
+  return new EaselError("damaged_file", message);
+}

@@ -1,0 +1,83 @@
+// What the browser keeps: the list of models, and what users do with it.
+import type { ModelSummary, VerifyEvent } from "../shared/protocol.ts";
+import { chunkCount, intactChunk } from "./file_download.ts";
+import { alone, unused } from "./locks.ts";
+import { type Plan, type PlannedFile, planBytes } from "./plan.ts";
+import { stopped } from "./retries.ts";
+import type { ChunkKey, ModelRecord, Store } from "./store.ts";
+
+/** Bytes of a model's files that are kept. */
+export async function keptBytes(store: Store, address: string, plan: Plan): Promise<number> {
+  const files = new Map(plan.files.map((file) => [file.path, file]));
+  const keys = await store.chunkKeys(address);
+  return keys.reduce((sum, [path, index]) => sum + chunkLength(files.get(path), index), 0);
+}
+
+function chunkLength(file: PlannedFile | undefined, index: number): number {
+  return file ? Math.max(0, Math.min(file.chunkSize, file.size - index * file.chunkSize)) : 0;
+}
+
+/** Every model of which anything is kept, the latest first. */
+export async function listModels(store: Store): Promise<ModelSummary[]> {
+  const models: ModelSummary[] = [];
+  for (const address of await store.addresses()) {
+    const record = await store.model(address);
+    if (record) models.push(await summary(store, address, record));
+  }
+  return models.sort((a, b) => b.started - a.started);
+}
+
+async function summary(store: Store, address: string, record: ModelRecord): Promise<ModelSummary> {
+  const { plan, started, finished } = record;
+  const [size, kept] = [planBytes(plan), await keptBytes(store, address, plan)];
+  const { commit, licence } = plan;
+  return { address, size, kept, started, whole: finished !== undefined, commit, licence };
+}
+
+/** Reads all that is kept of a model and drops what is not what it was; returns the paths of damaged files. */
+export function verifyModel(
+  store: Store,
+  address: string,
+  signal: AbortSignal,
+  emit: (event: VerifyEvent) => void,
+): Promise<string[]> {
+  return alone(
+    address,
+    signal,
+    () => emit({ type: "waiting" }),
+    async () => {
+      const plan = (await store.model(address))?.plan;
+      const damaged = plan ? await damagedChunks(store, address, plan, signal, emit) : [];
+      if (damaged.length > 0) await store.dropChunks(address, damaged);
+      return [...new Set(damaged.map(([path]) => path))];
+    },
+  );
+}
+
+async function damagedChunks(
+  store: Store,
+  address: string,
+  plan: Plan,
+  signal: AbortSignal,
+  emit: (event: VerifyEvent) => void,
+): Promise<ChunkKey[]> {
+  const total = planBytes(plan);
+  const kept = new Set((await store.chunkKeys(address)).map((key) => key.join("/")));
+  const damaged: ChunkKey[] = [];
+  let loaded = 0;
+  for (const file of plan.files) {
+    for (let index = 0; index < chunkCount(file); index += 1) {
+      if (signal.aborted) throw stopped();
+      const key: ChunkKey = [file.path, index];
+      if (kept.has(key.join("/")) && !(await intactChunk(store, address, file, index))) damaged.push(key);
+      loaded += chunkLength(file, index);
+      emit({ type: "checking", loaded, total });
+    }
+  }
+  return damaged;
+}
+
+/** Forgets a model that no tab is loading or fetching. */
+export function deleteModel(store: Store, address: string): Promise<void> {
+  return unused(address, () => store.dropModel(address));
+}

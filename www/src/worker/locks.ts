@@ -1,0 +1,44 @@
+// Tabs of one origin share what is kept: locks of the browser, which go with the tab that holds them.
+import { EaselError } from "../shared/errors.ts";
+import { stopped } from "./retries.ts";
+
+const writing = (address: string) => `easel writes ${address}`;
+const using = (address: string) => `easel uses ${address}`;
+
+/** Runs `work` while no other tab writes to the model; `onWait` is told when that takes waiting. */
+export async function alone<T>(
+  address: string,
+  signal: AbortSignal,
+  onWait: () => void,
+  work: () => Promise<T>,
+): Promise<T> {
+  const done = await ifFree(writing(address), work);
+  if (done) return done.result;
+  onWait();
+  let begun = false;
+  const begin = () => {
+    begun = true;
+    return work();
+  };
+  return navigator.locks.request(writing(address), { signal }, begin).catch((error) => {
+    throw begun ? error : stopped();
+  }) as Promise<T>;
+}
+
+/** Runs `work` while no other tab deletes the model. */
+export function inUse<T>(address: string, work: () => Promise<T>): Promise<T> {
+  return navigator.locks.request(using(address), { mode: "shared" }, work) as Promise<T>;
+}
+
+/** Runs `work` while no other tab writes to the model or reads it; throws `busy` when one does. */
+export async function unused<T>(address: string, work: () => Promise<T>): Promise<T> {
+  const done = await ifFree(writing(address), () => ifFree(using(address), work));
+  if (done?.result) return done.result.result;
+  throw new EaselError("busy", "the model is being loaded or fetched: stop that first, also in other tabs");
+}
+
+async function ifFree<T>(name: string, work: () => Promise<T>): Promise<{ result: T } | undefined> {
+  return navigator.locks.request(name, { ifAvailable: true }, async (lock) =>
+    lock ? { result: await work() } : undefined,
+  ) as Promise<{ result: T } | undefined>;
+}

@@ -1,0 +1,108 @@
+import { EaselError } from "../shared/errors.ts";
+
+/** How long to bear with a host. */
+export interface Patience {
+  /** Failures in a row that end a download. */
+  attempts: number;
+  /** Wait after the first failure; it doubles with each. */
+  firstDelayMs: number;
+  longestDelayMs: number;
+  /** Longest wait that a host may ask for. */
+  longestRequestedMs: number;
+  /** A connection that brings nothing for so long counts as lost. */
+  stallMs: number;
+}
+
+export const PATIENCE: Patience = {
+  attempts: 5,
+  firstDelayMs: 500,
+  longestDelayMs: 20_000,
+  longestRequestedMs: 120_000,
+  stallMs: 30_000,
+};
+
+/** A failure that may pass: the same request can succeed later. */
+export class Transient extends EaselError {
+  /** Milliseconds that the host asked to wait. */
+  readonly requestedMs: number | undefined;
+
+  constructor(
+    code: string,
+    message: string,
+    options: ErrorOptions & { requestedMs?: number | undefined } = {},
+  ) {
+    super(code, message, options);
+    this.requestedMs = options.requestedMs;
+  }
+}
+
+/** Counts the failures of one download and waits between its attempts. */
+export class Retries {
+  readonly #patience: Patience;
+  readonly #signal: AbortSignal;
+  #failures = 0;
+
+  constructor(patience: Patience, signal: AbortSignal) {
+    this.#patience = patience;
+    this.#signal = signal;
+  }
+
+  /** Something came: what failed before no longer counts. */
+  progress(): void {
+    this.#failures = 0;
+  }
+
+  /** Returns when it is time to try again; throws `thrown` when there is no use in it. */
+  async after(thrown: unknown): Promise<void> {
+    this.#failures += 1;
+    const { attempts, longestRequestedMs } = this.#patience;
+    if (!(thrown instanceof Transient) || this.#failures >= attempts) throw thrown;
+    const { requestedMs } = thrown;
+    if (requestedMs !== undefined && requestedMs > longestRequestedMs) throw thrown;
+    await pause(requestedMs ?? this.#delay(), this.#signal);
+  }
+
+  /** Clients that failed together must not come back together, so that half of the delay is random. */
+  #delay(): number {
+    const { firstDelayMs, longestDelayMs } = this.#patience;
+    const longest = Math.min(longestDelayMs, firstDelayMs * 2 ** (this.#failures - 1));
+    return (longest * (1 + Math.random())) / 2;
+  }
+}
+
+/** Runs `attempt` until it succeeds or there is no use in it. */
+export async function withRetries<T>(retries: Retries, attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      await retries.after(error);
+    }
+  }
+}
+
+/** Milliseconds that a `Retry-After` header asks for: it holds seconds or a date. */
+export function requestedDelay(header: string | null, now: number): number | undefined {
+  if (header === null) return undefined;
+  const delay = /^\d+$/.test(header.trim()) ? 1000 * Number(header) : Date.parse(header) - now;
+  return Number.isNaN(delay) ? undefined : Math.max(0, delay);
+}
+
+/** The error of work that was stopped. */
+export function stopped(): EaselError {
+  return new EaselError("cancelled", "the download was stopped: what has arrived is kept");
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, milliseconds);
+    function done(): void {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      if (signal.aborted) reject(stopped());
+      else resolve();
+    }
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
+}
