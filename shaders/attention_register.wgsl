@@ -58,7 +58,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endfor
 #for r QUERIES
 #if CAUSAL == 1
-        let seen_$r = i_$r + 1u;
+        let seen_$r = min(i_$r + 1u, keys);
 #else
         let seen_$r = keys;
 #endif

@@ -49,7 +49,7 @@ fn main(
     var largest = LOWEST;
     var total = 0.0;
 #if CAUSAL == 1
-    let seen = i + 1u;
+    let seen = min(i + 1u, keys);
     let end = min(keys, first + {{QUERIES}}u);
 #else
     let seen = keys;

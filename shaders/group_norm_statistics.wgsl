@@ -1,10 +1,28 @@
-// mean and 1 / sqrt(variance + eps) of every group of channels, over all pixels.
+// mean, and weight / sqrt(variance + eps), of every channel by the group of channels it belongs to, over all pixels.
 //
-// x [batch, pixels, channels]; y [batch, groups, 2]. Two passes: the sum of squares is of centred values.
+// One pass: sums of differences to the group's first value, and of their squares. They cancel little, since a value
+// of the group is near its mean as measured by its deviation.
+// x [batch, pixels, channels] in Lanes, channels of a group being a multiple of a Lane; weight [channels];
+// y [batch, 2, channels].
 // Dispatch: one workgroup a group, x over groups, y over the batch.
 // info: pixels, channels, groups, eps (bits of an f32).
 
-@group(0) @binding(#) var<storage, read> x: array<f32>;
+#if LANE == 4
+alias Lane = vec4<f32>;
+fn sum_of(v: Lane) -> f32 { return v.x + v.y + v.z + v.w; }
+fn first_of(v: Lane) -> f32 { return v.x; }
+#elif LANE == 2
+alias Lane = vec2<f32>;
+fn sum_of(v: Lane) -> f32 { return v.x + v.y; }
+fn first_of(v: Lane) -> f32 { return v.x; }
+#else
+alias Lane = f32;
+fn sum_of(v: Lane) -> f32 { return v; }
+fn first_of(v: Lane) -> f32 { return v; }
+#endif
+
+@group(0) @binding(#) var<storage, read> x: array<Lane>;
+@group(0) @binding(#) var<storage, read> weight: array<f32>;
 @group(0) @binding(#) var<storage, read_write> y: array<f32>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
@@ -16,31 +34,31 @@ const SIZE = {{WG_X}}u;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let pixels = info[0];
     let channels = info[1];
-    let groups = info[2];
-    let width = channels / groups;
-    let base = group.y * pixels * channels + group.x * width;
+    let width = channels / info[2];
+    let lanes = width / {{LANE}}u;
+    let stride = channels / {{LANE}}u;
+    let base = group.y * pixels * stride + group.x * lanes;
     let count = f32(pixels * width);
 
-    var sum = 0.0;
+    let first = first_of(x[base]);
+    var sums = Lane();
+    var squares = Lane();
     for (var p = local; p < pixels; p += SIZE) {
-        for (var c = 0u; c < width; c++) {
-            sum += x[base + p * channels + c];
+        let row = base + p * stride;
+        for (var c = 0u; c < lanes; c++) {
+            let difference = x[row + c] - first;
+            sums += difference;
+            squares += difference * difference;
         }
     }
-    let mean = workgroup_sum(local, sum) / count;
+    let shifted = workgroup_sum(local, sum_of(sums)) / count;
+    let variance = max(workgroup_sum(local, sum_of(squares)) / count - shifted * shifted, 0.0);
 
-    var squares = 0.0;
-    for (var p = local; p < pixels; p += SIZE) {
-        for (var c = 0u; c < width; c++) {
-            let centred = x[base + p * channels + c] - mean;
-            squares += centred * centred;
-        }
-    }
-    let variance = workgroup_sum(local, squares) / count;
-
-    if local == 0u {
-        let at = (group.y * groups + group.x) * 2u;
-        y[at] = mean;
-        y[at + 1u] = inverseSqrt(variance + bitcast<f32>(info[3]));
+    let inverse_deviation = inverseSqrt(variance + bitcast<f32>(info[3]));
+    for (var c = local; c < width; c += SIZE) {
+        let channel = group.x * width + c;
+        let at = group.y * 2u * channels + channel;
+        y[at] = first + shifted;
+        y[at + channels] = inverse_deviation * weight[channel];
     }
 }

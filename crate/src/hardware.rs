@@ -145,6 +145,11 @@ impl Hardware {
         self.device.memory_pool_usage().map_or(0, |usage| usage.bytes_reserved)
     }
 
+    /// Gives back the GPU memory that burn keeps for reuse and that no tensor is in.
+    pub fn free_unused(&self) {
+        self.device.memory_cleanup();
+    }
+
     /// Waits until `tensor` is computed.
     ///
     /// # Errors

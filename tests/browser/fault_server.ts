@@ -15,8 +15,8 @@ export interface Hosted {
   /** `hub`: redirects to another origin, pointers, commits; the others: a folder with a manifest. */
   kind: "hub" | "ranges" | "no_ranges";
   files: ReadonlyMap<string, Buffer>;
-  /** Faults by the number of the request they befall, counted from 0 over all of the model's. */
-  faults: Map<number, Fault>;
+  /** Faults by the answer with a body that they befall: the 5th of all is `any 4`, the first with weights `weights 0`. */
+  faults: Map<`${"any" | "weights"} ${number}`, Fault>;
   /** After so many bytes the host goes silent; for tabs that are closed in the middle. */
   holdAfter?: number;
   /** The commit that `main` is at. */
@@ -52,12 +52,24 @@ export class Mounted {
   hold: () => void = () => {};
   /** Faults that came to pass. */
   befallen: Fault[] = [];
-  requests = 0;
   sent = 0;
+  #answers = 0;
+  #weights = 0;
 
   constructor(hosted: Hosted) {
     this.hosted = hosted;
     this.again();
+  }
+
+  /** What befalls the next answer. */
+  nextFault(weights: boolean): Fault | undefined {
+    const { faults } = this.hosted;
+    const fault =
+      faults.get(`any ${this.#answers}`) ?? (weights ? faults.get(`weights ${this.#weights}`) : undefined);
+    this.#answers += 1;
+    if (weights) this.#weights += 1;
+    if (fault) this.befallen.push(fault);
+    return fault;
   }
 
   /** Speaks again, until `holdAfter` is reached anew. */
@@ -128,12 +140,10 @@ export class FaultServer {
     if (!mounted) return void response.writeHead(404, { "X-Error-Code": "RepoNotFound" }).end();
     const { range, authorization } = request.headers;
     mounted.seen.push({ origin, path: rest.join("/"), range, authorization, method: request.method ?? "" });
-    const number = mounted.requests;
-    mounted.requests += 1;
-    const fault = mounted.hosted.faults.get(number);
-    if (fault) mounted.befallen.push(fault);
     const found = this.#find(mounted, origin, url, rest, authorization, response);
-    if (found) await send(mounted, found, request, response, fault);
+    if (!found) return;
+    const weights = LARGE.test(url.pathname) && rest[0] !== "raw" && range !== "bytes=0-0";
+    await send(mounted, found, request, response, mounted.nextFault(weights));
   }
 
   /** The body for a request; an answer without one is given here. */
@@ -170,7 +180,7 @@ export class FaultServer {
       const ticket = url.searchParams.get("ticket") ?? "";
       return this.#tickets.delete(ticket) ? file : void response.writeHead(403).end();
     }
-    const ticket = `${this.#tickets.size}-${mounted.requests}-${url.pathname}`;
+    const ticket = `${this.#tickets.size}-${mounted.seen.length}-${url.pathname}`;
     this.#tickets.set(ticket, mounted);
     const location = `${this.#storageOrigin}${url.pathname}?ticket=${encodeURIComponent(ticket)}`;
     const linked = { "X-Linked-ETag": `"${sha256(file)}"`, "X-Linked-Size": file.length };

@@ -80,10 +80,13 @@ function trial(seed: number): { hosted: Hosted; kills: number[] } {
   const files = model(random);
   const size = [...files.values()].reduce((sum, bytes) => sum + bytes.length, 0);
   const kind = (["hub", "hub", "ranges", "no_ranges"] as const)[Math.floor(4 * random())] ?? "hub";
-  const faults = new Map<number, Fault>();
-  const requests = kind === "hub" ? 50 : 15;
+  const faults: Hosted["faults"] = new Map();
   for (let count = Math.floor(6 * random()); count > 0; count -= 1) {
-    faults.set(Math.floor(requests * random()), fault(random));
+    const answer =
+      random() < 0.5
+        ? (`weights ${Math.floor(8 * random())}` as const)
+        : (`any ${Math.floor(30 * random())}` as const);
+    faults.set(answer, fault(random));
   }
   const kills = Array.from({ length: Math.floor(3 * random()) }, () => Math.floor(size * random()));
   return { hosted: { kind, files, faults }, kills };

@@ -5,7 +5,10 @@ import { readLocation } from "../../www/src/app/location.ts";
 import { asEaselError, EaselError, fromWire, toWire } from "../../www/src/shared/errors.ts";
 import { modelAddress, type Places } from "../../www/src/shared/model_address.ts";
 import { duration, megabytes, Pace } from "../../www/src/shared/pace.ts";
+import { shardPaths } from "../../www/src/worker/layout.ts";
 import { parseManifest } from "../../www/src/worker/manifest.ts";
+import { licenceOf } from "../../www/src/worker/model_card.ts";
+import { Retries, requestedDelay, Transient } from "../../www/src/worker/retries.ts";
 
 test("the time left follows the latest steps", () => {
   const pace = new Pace(10, 0);
@@ -45,6 +48,24 @@ for (const { text, fault } of [
   {
     text: JSON.stringify({ version: 1, files: [{ path: "a", size: 1, sha256: "x" }] }),
     fault: "files[0].sha256",
+  },
+  ...["../a", "/a", "a//b", "a/..", "", "."].map((path) => ({
+    text: JSON.stringify({ version: 1, files: [{ path, size: 1, sha256 }] }),
+    fault: "files[0].path",
+  })),
+  {
+    text: JSON.stringify({
+      version: 1,
+      files: [{ path: "a", size: 9, sha256, chunk_size: 4, chunk_sha256: [sha256] }],
+    }),
+    fault: "files[0].chunk_sha256",
+  },
+  {
+    text: JSON.stringify({
+      version: 1,
+      files: [{ path: "a", size: 9, sha256, chunk_size: 0, chunk_sha256: [] }],
+    }),
+    fault: "files[0].chunk_size",
   },
 ]) {
   test(`the manifest ${text} is refused`, () => {
@@ -114,3 +135,70 @@ test("the hosts of a build follow its environment", () => {
   const more = modelPlaces({ EASEL_MODEL_BASE_URL: "https://m.example/a/", EASEL_MODEL_HOSTS: "https:" });
   expect(more.hosts).toEqual(["https://m.example", "https:"]);
 });
+
+for (const { header, delay } of [
+  { header: null, delay: undefined },
+  { header: "7", delay: 7000 },
+  { header: "Thu, 01 Jan 1970 00:00:09 GMT", delay: 8000 },
+  { header: "Thu, 01 Jan 1970 00:00:00 GMT", delay: 0 },
+  { header: "soon", delay: undefined },
+]) {
+  test(`Retry-After: ${header} asks for ${delay} ms`, () => expect(requestedDelay(header, 1000)).toBe(delay));
+}
+
+const SHORT = { attempts: 3, firstDelayMs: 1, longestDelayMs: 2, longestRequestedMs: 50, stallMs: 100 };
+
+test("what may pass is tried again, so often without progress, and no other failure is", async () => {
+  const { signal } = new AbortController();
+  const retries = new Retries(SHORT, signal);
+  const failure = new Transient("network", "gone");
+  for (let round = 0; round < 4; round += 1) {
+    await retries.after(failure);
+    await retries.after(failure);
+    retries.progress();
+  }
+  await retries.after(failure);
+  await retries.after(failure);
+  await expect(retries.after(failure)).rejects.toBe(failure);
+  const final = new EaselError("forbidden", "no");
+  await expect(new Retries(SHORT, signal).after(final)).rejects.toBe(final);
+  const long = new Transient("http", "later", { requestedMs: 51 });
+  await expect(new Retries(SHORT, signal).after(long)).rejects.toBe(long);
+  const start = performance.now();
+  await new Retries(SHORT, signal).after(new Transient("http", "later", { requestedMs: 40 }));
+  expect(performance.now() - start).toBeGreaterThan(38);
+  await expect(new Retries(SHORT, AbortSignal.abort()).after(failure)).rejects.toThrow("stopped");
+});
+
+const CARD_MODEL = {
+  hub: new URL("https://hub.example/"),
+  owner: "o",
+  name: "n",
+  revision: "main",
+  folder: "",
+};
+for (const { card, licence } of [
+  { card: "# no front matter\nlicense: mit", licence: undefined },
+  { card: "---\nlicense: mit\n---\n", licence: { name: "mit", link: "https://hub.example/o/n" } },
+  {
+    card: "---\r\ntags: [a]\r\nlicense: other\r\nlicense_name: 'x y'\r\nlicense_link: LICENSE\r\n---",
+    licence: { name: "x y", link: "https://hub.example/o/n/blob/main/LICENSE" },
+  },
+  {
+    card: "---\nlicense: other\nlicense_link: javascript:alert(1)\n---",
+    licence: { name: "other", link: "https://hub.example/o/n" },
+  },
+]) {
+  test(`the licence of the card ${JSON.stringify(card)}`, () =>
+    expect(licenceOf(card, CARD_MODEL)).toEqual(licence));
+}
+
+for (const { index, fault } of [
+  { index: '{"weight_map": {"a": "../b.safetensors"}}', fault: "weight_map" },
+  { index: '{"weight_map": {"a": "b.bin"}}', fault: "weight_map" },
+  { index: "{}", fault: "weight_map" },
+  { index: "[]", fault: "no JSON object" },
+]) {
+  test(`the index ${index} is refused`, () =>
+    expect(() => shardPaths("unet/x.index.json", index)).toThrow(fault));
+}

@@ -2,7 +2,8 @@
 import type { ModelInfo, Request, Source } from "easel-wasm";
 import type { Device } from "../../www/src/shared/protocol.ts";
 
-const FILES = ["model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"];
+const CONFIGS = ["model_index.json", "unet/config.json"];
+const WEIGHTS = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.safetensors"];
 const STEP_MS = 40;
 
 function fail(code: string, message: string): never {
@@ -85,11 +86,13 @@ export class Engine {
     source: Source,
     onProgress: (stage: string, loaded: number, total: number) => void,
   ): Promise<ModelInfo> {
-    for (const [at, path] of FILES.entries()) {
+    const [half = "", full = ""] = WEIGHTS;
+    const files = [...CONFIGS, (await source.size(half)) === undefined ? full : half];
+    for (const [at, path] of files.entries()) {
       const size = await source.size(path);
       if (size === undefined) fail("file_not_found", `${path} is missing`);
       await source.read(path, 0, size);
-      onProgress("weights", at + 1, FILES.length);
+      onProgress("weights", at + 1, files.length);
     }
     // A probe for a file that models may lack.
     await source.size("unet/diffusion_pytorch_model.safetensors.index.json");

@@ -18,5 +18,6 @@ export function modelPlaces(env) {
 function ownHosts(hub, modelBaseUrl) {
   // With a folder of models of its own, a site needs no other.
   if (modelBaseUrl) return URL.canParse(modelBaseUrl) ? [new URL(modelBaseUrl).origin] : [];
-  return hub === HUB ? [HUB, ...HUB_STORAGE] : [new URL(hub).origin];
+  const { origin } = new URL(hub);
+  return origin === HUB ? [HUB, ...HUB_STORAGE] : [origin];
 }

@@ -6,6 +6,9 @@ use easel::kernel::tune::Operands;
 use easel::kernel::{Activation, Attention, GroupNorm, attention, geglu, group_norm, layer_norm};
 use easel::quantization::Quant;
 
+/// A kernel with its operands.
+pub(super) type Computation = Box<dyn Fn() -> Tensor<3>>;
+
 /// One kernel at one shape.
 pub(super) struct Case {
     pub(super) kernel: &'static str,
@@ -16,8 +19,8 @@ pub(super) struct Case {
     pub(super) operations: f64,
     /// Bytes that have to be read and written at least.
     pub(super) bytes: f64,
-    /// Makes the operands, and then a function that computes.
-    pub(super) prepare: Box<dyn Fn(&Device) -> Box<dyn Fn() -> Tensor<3>>>,
+    /// Makes the operands.
+    pub(super) prepare: Box<dyn Fn(&Device) -> Computation>,
 }
 
 /// Side in latents and channels of the UNet's stages.

@@ -111,6 +111,9 @@ struct Bench {
     /// Also time a UNet step of the model in this folder, in diffusers layout.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Only say how much GPU memory the model of --model takes at its usual size; nothing is computed.
+    #[arg(long, requires = "model")]
+    memory: bool,
     /// Only kernels whose name holds this text.
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,

@@ -5,9 +5,10 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
+use super::flex::{self as cpu, Matrix};
 use super::shader::{Shader, Variant, launch, shader};
 use super::strategy::Adapter;
-use super::{Kernels, flex as cpu};
+use super::{Kernels, cpu_math};
 
 static REGISTER: Shader = shader!("attention_register");
 static TILED: Shader = shader!("attention_tiled");
@@ -114,8 +115,7 @@ pub(super) fn cube(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: Attention
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;
     let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
-    let kernel =
-        if std::env::var("TILED").is_ok() { tiled(d, shape.causal) } else { register(d, shape.causal) };
+    let kernel = kernel(d, shape.causal);
     let groups = [(queries as u32).div_ceil(kernel.queries), shape.heads as u32, b as u32];
     let output = q.shape();
     launch(kernel.variant, vec![q, k, v], output, groups, &info)
@@ -132,54 +132,38 @@ pub(super) fn flex(q: FlexTensor, k: FlexTensor, v: FlexTensor, shape: Attention
     let [b, queries, channels] = q.shape().dims();
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;
-    let (q, k, v) = (cpu::values(q), cpu::values(k), cpu::values(v));
+    let [q, k, v] = [q, k, v].map(cpu::contiguous);
+    let [q, k, v] = [&q, &k, &v].map(cpu::slice);
     let mut y = vec![0.0; q.len()];
+    let mut scores = vec![0.0; queries.min(QUERY_CHUNK) * keys];
     for head in 0..b * shape.heads {
         let (batch, first) = (head / shape.heads, head % shape.heads * d);
-        let rows = |x: &[f32], from: usize, count: usize| {
-            let mut head = Vec::with_capacity(count * d);
-            (from..from + count).for_each(|i| head.extend_from_slice(&x[i * channels + first..][..d]));
-            head
-        };
-        let k_head = transposed(&rows(&k, batch * keys, keys), d, scale(d));
-        let v_head = rows(&v, batch * keys, keys);
+        let from = batch * keys * channels + first;
+        let k_transposed = Matrix { values: &k[from..], row: 1, column: channels };
         for start in (0..queries).step_by(QUERY_CHUNK) {
             let count = QUERY_CHUNK.min(queries - start);
-            let q_head = rows(&q, batch * queries + start, count);
-            let mut scores = cpu::matmul(q_head, count, cpu::tensor(k_head.clone(), [d, keys]));
-            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
+            let at = (batch * queries + start) * channels + first;
+            let (scores, y) = (&mut scores[..count * keys], &mut y[at..]);
+            cpu::multiply(
+                scores,
+                keys,
+                true,
+                Matrix::rows(&q[at..], channels),
+                k_transposed,
+                [count, d, keys],
+            );
+            let softmax = |(i, row): (usize, &mut [f32])| {
                 let seen = if shape.causal { (start + i + 1).min(keys) } else { keys };
-                softmax(row, seen);
-            }
-            let values = cpu::matmul(scores, count, cpu::tensor(v_head.clone(), [keys, d]));
-            for (i, row) in values.chunks_exact(d).enumerate() {
-                y[(batch * queries + start + i) * channels + first..][..d].copy_from_slice(row);
+                row[seen..].fill(0.0);
+                cpu_math::softmax(&mut row[..seen], scale(d))
+            };
+            let totals: Vec<f32> = scores.chunks_exact_mut(keys).enumerate().map(softmax).collect();
+            let v = Matrix::rows(&v[from..], channels);
+            cpu::multiply(y, channels, true, Matrix::rows(scores, keys), v, [count, keys, d]);
+            for (row, total) in y.chunks_mut(channels).zip(totals) {
+                row[..d].iter_mut().for_each(|value| *value /= total);
             }
         }
     }
     cpu::tensor(y, [b, queries, channels])
-}
-
-/// `[rows, d] -> [d, rows]`, times `scale`.
-fn transposed(x: &[f32], d: usize, scale: f32) -> Vec<f32> {
-    let rows = x.len() / d;
-    let mut out = vec![0.0; x.len()];
-    for (i, row) in x.chunks_exact(d).enumerate() {
-        for (c, value) in row.iter().enumerate() {
-            out[c * rows + i] = value * scale;
-        }
-    }
-    out
-}
-
-/// Softmax over the first `seen` scores; the others become zero.
-fn softmax(row: &mut [f32], seen: usize) {
-    let largest = row[..seen].iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for value in &mut row[..seen] {
-        *value = (*value - largest).exp();
-        total += *value;
-    }
-    row[..seen].iter_mut().for_each(|value| *value /= total);
-    row[seen..].fill(0.0);
 }

@@ -6,7 +6,7 @@ use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::form::Form;
-use super::linear::epilogue;
+use super::linear::Epilogue;
 use super::shader::{Shader, Variant, launch, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
@@ -194,25 +194,26 @@ pub(super) fn flex(
     let [b, _, c_in] = x.shape().dims();
     let (out_h, out_w) = shape.output();
     let n = shape.out_channels;
-    let x = cpu::values(x);
+    let x = cpu::contiguous(x);
     let rows = b * out_h * out_w;
     let k = shape.kernel * shape.kernel * c_in;
     let chunk = (PATCH_BUDGET / k.max(1)).clamp(1, rows);
-    let mut y = vec![0.0; rows * n];
+    let bias = add_shift(bias.map(cpu::values), shift, n, shape.shift_row);
+    let mut epilogue = Epilogue { n, bias, residual, activation: shape.activation };
+    let mut y = epilogue.start(rows);
     for (i, y) in y.chunks_mut(chunk * n).enumerate() {
         let (start, count) = (i * chunk, y.len() / n);
-        let patches = gather_patches(&x, c_in, shape, start..start + count);
+        let patches = gather_patches(cpu::slice(&x), c_in, shape, start..start + count);
         panels::multiply(y, &patches, count, weight, n);
     }
-    let bias = add_shift(bias.map(cpu::values), shift.map(cpu::values), n, shape.shift_row);
-    epilogue(&mut y, n, bias, residual.map(cpu::values), shape.activation);
+    epilogue.finish(&mut y);
     cpu::tensor(y, [b, out_h * out_w, n])
 }
 
-fn add_shift(bias: Option<Vec<f32>>, shift: Option<Vec<f32>>, n: usize, row: usize) -> Option<Vec<f32>> {
-    let Some(shift) = shift else { return bias };
+fn add_shift(bias: Option<Vec<f32>>, shift: Option<FlexTensor>, n: usize, row: usize) -> Option<Vec<f32>> {
+    let Some(shift) = shift.map(cpu::contiguous) else { return bias };
     let mut sum = bias.unwrap_or_else(|| vec![0.0; n.next_multiple_of(4)]);
-    sum.iter_mut().zip(&shift[row * n..(row + 1) * n]).for_each(|(sum, shift)| *sum += shift);
+    sum.iter_mut().zip(&cpu::slice(&shift)[row * n..(row + 1) * n]).for_each(|(sum, shift)| *sum += shift);
     Some(sum)
 }
 

@@ -1,13 +1,27 @@
-//! What the CPU implementations share: plain slices in, plain vectors out, burn's matmul for the heavy part.
+//! What the CPU implementations share: plain slices in, plain vectors out, the matrix product.
 
-use burn::backend::ops::FloatTensorOps as _;
+use burn::backend::TensorMetadata as _;
 use burn::tensor::{Shape, TensorData};
-use burn_flex::{Flex, FlexTensor};
+use burn_flex::FlexTensor;
 
-/// A contiguous tensor's values.
+/// A tensor's values, to be changed: copied where something else holds the tensor too.
 pub(crate) fn values(tensor: FlexTensor) -> Vec<f32> {
     // Every tensor of this crate is f32, so the conversion has nothing to fail on.
     tensor.into_data().try_into_vec().unwrap_or_default()
+}
+
+/// The tensor with its values in row-major order, as [`slice`] reads them.
+pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() && tensor.layout().start_offset() == 0 {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
+}
+
+/// The values of a [`contiguous`] tensor.
+pub(crate) fn slice(tensor: &FlexTensor) -> &[f32] {
+    &tensor.storage()[..tensor.shape().num_elements()]
 }
 
 /// A tensor from its values in row-major order.
@@ -15,11 +29,24 @@ pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-/// A matrix in row-major order whose rows start `stride` values apart.
+/// A matrix whose rows and columns start so many values apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     pub(crate) values: &'a [f32],
-    pub(crate) stride: usize,
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// In row-major order, rows `stride` values apart.
+    pub(crate) fn rows(values: &'a [f32], stride: usize) -> Self {
+        Self { values, row: stride, column: 1 }
+    }
+
+    /// Whether the values are all those of `rows` and `columns`.
+    fn has(&self, rows: usize, columns: usize) -> bool {
+        rows == 0 || columns == 0 || (rows - 1) * self.row + (columns - 1) * self.column < self.values.len()
+    }
 }
 
 /// `y += left [m, k] · right [k, n]`, or `y =` where `first`; rows of y start `stride` values apart.
@@ -34,11 +61,8 @@ pub(crate) fn multiply(
     right: Matrix<'_>,
     [m, k, n]: [usize; 3],
 ) {
-    let fits = |len: usize, rows: usize, columns: usize, stride: usize| {
-        columns <= stride && (rows == 0 || (rows - 1) * stride + columns <= len)
-    };
-    assert!(fits(y.len(), m, n, stride), "{m} rows of {n} in {} values", y.len());
-    assert!(fits(left.values.len(), m, k, left.stride) && fits(right.values.len(), k, n, right.stride));
+    assert!(n <= stride && Matrix::rows(y, stride).has(m, n), "{m} rows of {n} in {} values", y.len());
+    assert!(left.has(m, k) && right.has(k, n), "[{m}, {k}] times [{k}, {n}]");
     let parallel = m * k * n >= PARALLEL;
     // SAFETY: the assertions above keep every element of the three matrices inside its slice, and y is borrowed
     // mutably, so that it overlaps neither operand.
@@ -52,11 +76,11 @@ pub(crate) fn multiply(
             stride as isize,
             !first,
             left.values.as_ptr(),
-            1,
-            left.stride as isize,
+            left.column as isize,
+            left.row as isize,
             right.values.as_ptr(),
-            1,
-            right.stride as isize,
+            right.column as isize,
+            right.row as isize,
             1.0,
             1.0,
             false,
@@ -78,10 +102,4 @@ fn threads(parallel: bool) -> gemm::Parallelism {
 #[cfg(target_family = "wasm")]
 fn threads(_parallel: bool) -> gemm::Parallelism {
     gemm::Parallelism::None
-}
-
-/// `[m, k] x [k, n] -> [m, n]`.
-pub(crate) fn matmul(left: Vec<f32>, m: usize, right: FlexTensor) -> Vec<f32> {
-    let k = left.len() / m.max(1);
-    values(Flex::float_matmul(tensor(left, [m, k]), right))
 }

@@ -5,8 +5,9 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
+use super::cpu_math::gelu;
 use super::shader::{Shader, Variant, fold, launch, shader};
-use super::{Kernels, flex as cpu, gelu};
+use super::{Kernels, flex as cpu};
 
 static GEGLU: Shader = shader!("geglu");
 
@@ -38,7 +39,8 @@ pub(super) fn flex(x: FlexTensor) -> FlexTensor {
     let [b, rows, double] = x.shape().dims();
     let width = double / 2;
     let mut y = Vec::with_capacity(b * rows * width);
-    for row in cpu::values(x).chunks_exact(double) {
+    let x = cpu::contiguous(x);
+    for row in cpu::slice(&x).chunks_exact(double) {
         let (value, gate) = row.split_at(width);
         y.extend(value.iter().zip(gate).map(|(value, gate)| value * gelu(*gate)));
     }

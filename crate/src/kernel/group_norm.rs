@@ -35,71 +35,81 @@ pub fn group_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, options: G
 }
 
 const WORKGROUP: u32 = 64;
+/// Invocations that sum up a group: there are only as many workgroups as groups.
+const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant() -> Variant {
-    Variant::new(&STATISTICS, &[("WG_X", WORKGROUP)])
+fn statistics_variant(width: usize) -> Variant {
+    let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
+    Variant::new(&STATISTICS, &[("WG_X", STATISTICS_WORKGROUP), ("LANE", lane)])
 }
 
-fn apply_variant(activation: Activation) -> Variant {
-    Variant::new(&APPLY, &[("WG_X", WORKGROUP), ("ACTIVATION", activation.define())])
+fn apply_variant(lane: usize, activation: Activation) -> Variant {
+    let defines = [("WG_X", WORKGROUP), ("LANE", lane as u32), ("ACTIVATION", activation.define())];
+    Variant::new(&APPLY, &defines)
+}
+
+/// Channels that are read at a time.
+fn lane(channels: usize) -> usize {
+    if channels.is_multiple_of(4) { 4 } else { 1 }
 }
 
 pub(super) fn variants() -> Vec<Variant> {
-    vec![statistics_variant(), apply_variant(Activation::None), apply_variant(Activation::Silu)]
+    let apply = |lane| [apply_variant(lane, Activation::None), apply_variant(lane, Activation::Silu)];
+    [1, 2, 4].map(statistics_variant).into_iter().chain(apply(4)).chain(apply(1)).collect()
 }
 
 pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options: GroupNorm) -> CubeTensor {
     let [b, pixels, channels] = x.shape().dims();
-    let sizes = [pixels as u32, channels as u32, options.groups as u32];
     let statistics = launch(
-        statistics_variant(),
-        vec![x.clone()],
-        Shape::new([b, options.groups, 2]),
+        statistics_variant(channels / options.groups),
+        vec![x.clone(), weight],
+        Shape::new([b, 2, channels]),
         [options.groups as u32, b as u32, 1],
-        &[sizes[0], sizes[1], sizes[2], options.eps.to_bits()],
+        &[pixels as u32, channels as u32, options.groups as u32, options.eps.to_bits()],
     );
-    let elements = b * pixels * channels;
-    let (groups, row) = fold(elements.div_ceil(4), WORKGROUP);
+    let lane = lane(channels);
+    let [image, pixel] = [pixels * channels, channels].map(|size| size / lane);
+    let (groups, row) = fold(b * image, WORKGROUP);
     let shape = x.shape();
-    launch(
-        apply_variant(options.activation),
-        vec![x, statistics, weight, bias],
-        shape,
-        groups,
-        &[sizes[0], sizes[1], sizes[2], elements as u32, row],
-    )
+    let info = [image as u32, pixel as u32, (b * image) as u32, row];
+    launch(apply_variant(lane, options.activation), vec![x, statistics, bias], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, options: GroupNorm) -> FlexTensor {
     let [b, pixels, channels] = x.shape().dims();
-    let (mut values, weight, bias) = (cpu::values(x), cpu::values(weight), cpu::values(bias));
-    let width = channels / options.groups;
-    for image in values.chunks_exact_mut(pixels * channels) {
-        for group in 0..options.groups {
-            let first = group * width;
-            let (mean, scale) = statistics(image, channels, first..first + width, options.eps);
-            for pixel in image.chunks_exact_mut(channels) {
-                for c in first..first + width {
-                    pixel[c] = options.activation.apply((pixel[c] - mean) * scale * weight[c] + bias[c]);
-                }
-            }
+    let [x, weight, bias] = [x, weight, bias].map(cpu::contiguous);
+    let mut y = Vec::with_capacity(b * pixels * channels);
+    for image in cpu::slice(&x).chunks_exact(pixels * channels) {
+        let (means, scales) = statistics(image, channels, options);
+        let scales: Vec<f32> =
+            scales.iter().zip(cpu::slice(&weight)).map(|(scale, weight)| scale * weight).collect();
+        for pixel in image.chunks_exact(channels) {
+            let channels = pixel.iter().zip(&means).zip(scales.iter().zip(cpu::slice(&bias)));
+            y.extend(channels.map(|((x, mean), (scale, bias))| (x - mean) * scale + bias));
+            let start = y.len() - pixel.len();
+            options.activation.apply(&mut y[start..]);
         }
     }
-    cpu::tensor(values, [b, pixels, channels])
+    cpu::tensor(y, [b, pixels, channels])
 }
 
-/// Mean and `1 / sqrt(variance + eps)` of `group`'s channels. The one pass cancels nothing that f64 does not have.
-fn statistics(image: &[f32], channels: usize, group: std::ops::Range<usize>, eps: f32) -> (f32, f32) {
-    let count = (image.len() / channels * group.len()) as f64;
-    let (mut sum, mut squares) = (0.0_f64, 0.0_f64);
+/// Mean and `1 / sqrt(variance + eps)` of every channel's group. The one pass cancels nothing that f64 does not have.
+fn statistics(image: &[f32], channels: usize, options: GroupNorm) -> (Vec<f32>, Vec<f32>) {
+    let (mut sums, mut squares) = (vec![0.0_f64; channels], vec![0.0_f64; channels]);
     for pixel in image.chunks_exact(channels) {
-        for value in &pixel[group.clone()] {
+        for (value, (sum, squares)) in pixel.iter().zip(sums.iter_mut().zip(&mut squares)) {
             let value = f64::from(*value);
-            sum += value;
-            squares += value * value;
+            *sum += value;
+            *squares += value * value;
         }
     }
-    let mean = sum / count;
-    let variance = (squares / count - mean * mean).max(0.0);
-    (mean as f32, (variance + f64::from(eps)).sqrt().recip() as f32)
+    let width = channels / options.groups;
+    let count = (image.len() / options.groups) as f64;
+    let of_group = |(sums, squares): (&[f64], &[f64])| {
+        let mean = sums.iter().sum::<f64>() / count;
+        let variance = (squares.iter().sum::<f64>() / count - mean * mean).max(0.0);
+        (mean as f32, (variance + f64::from(options.eps)).sqrt().recip() as f32)
+    };
+    let groups = sums.chunks_exact(width).zip(squares.chunks_exact(width)).map(of_group);
+    groups.flat_map(|group| std::iter::repeat_n(group, width)).unzip()
 }

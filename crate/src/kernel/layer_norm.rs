@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
+use super::cpu_math::sum;
 use super::shader::{Shader, Variant, fold, launch, shader};
 use super::{Kernels, flex as cpu};
 
@@ -44,8 +45,8 @@ pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32
     let [b, rows, channels] = x.shape().dims();
     let (mut values, weight, bias) = (cpu::values(x), cpu::values(weight), cpu::values(bias));
     for row in values.chunks_exact_mut(channels) {
-        let mean = row.iter().sum::<f32>() / channels as f32;
-        let variance = row.iter().map(|value| (value - mean) * (value - mean)).sum::<f32>() / channels as f32;
+        let mean = sum(row, |value| value) / channels as f32;
+        let variance = sum(row, |value| (value - mean) * (value - mean)) / channels as f32;
         let scale = (variance + eps).sqrt().recip();
         for (value, (weight, bias)) in row.iter_mut().zip(weight.iter().zip(&bias)) {
             *value = (*value - mean) * scale * weight + bias;

@@ -101,29 +101,46 @@ pub(super) fn flex(
     _strategy: Option<Strategy>,
 ) -> FlexTensor {
     let [b, rows, _] = x.shape().dims();
-    let mut y = vec![0.0; b * rows * n];
-    panels::multiply(&mut y, &cpu::values(x), b * rows, weight, n);
-    epilogue(&mut y, n, bias.map(cpu::values), residual.map(cpu::values), activation);
+    let x = cpu::contiguous(x);
+    let mut epilogue = Epilogue { n, bias: bias.map(cpu::values), residual, activation };
+    let mut y = epilogue.start(b * rows);
+    panels::multiply(&mut y, cpu::slice(&x), b * rows, weight, n);
+    epilogue.finish(&mut y);
     cpu::tensor(y, [b, rows, n])
 }
 
-/// Applies bias `[at least n]`, activation and residual to `y` `[rows, n]`.
-pub(super) fn epilogue(
-    y: &mut [f32],
-    n: usize,
-    bias: Option<Vec<f32>>,
-    residual: Option<Vec<f32>>,
-    activation: Activation,
-) {
-    if let Some(bias) = bias {
-        for row in y.chunks_exact_mut(n) {
-            row.iter_mut().zip(&bias).for_each(|(y, bias)| *y += bias);
+/// What is added to a product `[rows, n]` beside its terms.
+pub(super) struct Epilogue {
+    pub(super) n: usize,
+    /// At least `n` values.
+    pub(super) bias: Option<Vec<f32>>,
+    pub(super) residual: Option<FlexTensor>,
+    pub(super) activation: Activation,
+}
+
+impl Epilogue {
+    /// What the product is to be added to: all that comes before an activation.
+    pub(super) fn start(&mut self, rows: usize) -> Vec<f32> {
+        let residual = if self.activation == Activation::None { self.residual.take() } else { None };
+        match (residual, &self.bias) {
+            (Some(residual), bias) => {
+                let mut y = cpu::values(residual);
+                for row in y.chunks_exact_mut(self.n) {
+                    row.iter_mut().zip(bias.iter().flatten()).for_each(|(y, bias)| *y += bias);
+                }
+                y
+            }
+            (None, Some(bias)) => bias[..self.n].repeat(rows),
+            (None, None) => vec![0.0; rows * self.n],
         }
     }
-    if activation != Activation::None {
-        y.iter_mut().for_each(|y| *y = activation.apply(*y));
-    }
-    if let Some(residual) = residual {
-        y.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
+
+    /// What comes after the product.
+    pub(super) fn finish(self, y: &mut [f32]) {
+        self.activation.apply(y);
+        if let Some(residual) = self.residual {
+            let residual = cpu::contiguous(residual);
+            y.iter_mut().zip(cpu::slice(&residual)).for_each(|(y, residual)| *y += residual);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod attention;
 mod conv2d;
+mod cpu_math;
 mod flex;
 mod form;
 mod geglu;
@@ -69,22 +70,6 @@ impl Activation {
             Self::Relu => 4,
         }
     }
-
-    /// The CPU's implementation.
-    fn apply(self, x: f32) -> f32 {
-        match self {
-            Self::None => x,
-            Self::Silu => x / (1.0 + (-x).exp()),
-            Self::Gelu => gelu(x),
-            Self::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
-            Self::Relu => x.max(0.0),
-        }
-    }
-}
-
-/// GELU with the exact error function.
-fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// The backend extension: one method an operation. The functions of this module are its front door and state the

@@ -13,13 +13,13 @@ use crate::quantization::{BLOCK, Layout, Quant};
 const PANEL_COLUMNS: usize = 1024;
 const PANEL_ROWS: usize = 512;
 
-/// `y [rows, n] = x [rows, k] · weight`.
+/// `y [rows, n] += x [rows, k] · weight`.
 pub(super) fn multiply(y: &mut [f32], x: &[f32], rows: usize, weight: &WeightPrimitive<Flex>, n: usize) {
     let k = x.len() / rows.max(1);
     match weight {
         WeightPrimitive::F32(weight) => {
-            let right = Matrix { values: weight.storage(), stride: n.next_multiple_of(4) };
-            cpu::multiply(y, n, true, Matrix { values: x, stride: k }, right, [rows, k, n]);
+            let right = Matrix::rows(weight.storage(), n.next_multiple_of(4));
+            cpu::multiply(y, n, false, Matrix::rows(x, k), right, [rows, k, n]);
         }
         WeightPrimitive::Packed { quant, layout, words, scales } => {
             let packed =
@@ -56,9 +56,9 @@ impl Packed<'_> {
                 let blocks = block..(block + PANEL_ROWS / BLOCK).min(self.layout.blocks());
                 self.unpack(&Panel { blocks, groups: groups.clone() }, &mut numbers);
                 let depth = numbers.len() / stride;
-                let left = Matrix { values: &x[k..], stride: taps * channels };
-                let right = Matrix { values: &numbers, stride };
-                cpu::multiply(&mut y[first * 4..], n, k == 0, left, right, [rows, depth, columns]);
+                let left = Matrix::rows(&x[k..], taps * channels);
+                let right = Matrix::rows(&numbers, stride);
+                cpu::multiply(&mut y[first * 4..], n, false, left, right, [rows, depth, columns]);
                 k += depth;
             }
         }

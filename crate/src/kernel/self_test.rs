@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::strategy::Strategy;
+use super::strategy::{Adapter, Strategy};
 use super::{
     Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, conv2d_by, geglu,
     group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
@@ -258,19 +258,28 @@ fn attention_cases() -> Vec<Case> {
         (1, 1, 1, 1, 4),
         (2, 5, 7, 3, 5),
         (1, 77, 77, 2, 8),
+        (1, 130, 18, 2, 64),
         (2, 70, 24, 4, 40),
+        (1, 33, 9, 1, 80),
         (1, 65, 130, 1, 160),
         (1, 9, 9, 1, 512),
     ];
     let mut cases = Vec::new();
     for (b, queries, keys, heads, d) in shapes {
-        for causal in [false, true] {
-            let name = format!("attention {b}x{queries}x{keys} {heads}x{d} causal {causal}");
+        for (causal, software) in [(false, false), (true, false), (false, true), (true, true)] {
+            let kind = if software { "register" } else { "tiled" };
+            let name = format!("attention {kind} {b}x{queries}x{keys} {heads}x{d} causal {causal}");
             cases.push(Case::new(name, move |device| {
                 let channels = heads * d;
                 let q = tensor([b, queries, channels], 1, device);
                 let k = tensor([b, keys, channels], 2, device);
-                attention(q, k, tensor([b, keys, channels], 3, device), Attention { heads, causal })
+                let v = tensor([b, keys, channels], 3, device);
+                // The kind of adapter decides between the kernels.
+                let adapter = Adapter::current();
+                Adapter { software, ..adapter }.make_current();
+                let y = attention(q, k, v, Attention { heads, causal });
+                adapter.make_current();
+                y
             }));
         }
     }

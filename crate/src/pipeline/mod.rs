@@ -26,7 +26,7 @@ use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
 pub use part::{Loading, Part};
-pub use prepare::Preparation;
+pub use prepare::{Memory, Preparation};
 pub use request::{Given, Numbers, Request};
 pub use run::{Run, StepReport, planes};
 pub use text::{Encoded, PromptEmbeds};

@@ -32,6 +32,15 @@ pub enum Preparation {
     },
 }
 
+/// What the GPU holds, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// During the steps.
+    pub steps: u64,
+    /// During the decoding.
+    pub decoding: u64,
+}
+
 /// What decides which pipelines a run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
@@ -95,35 +104,61 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Bytes that the GPU holds during the steps, and during the decoding, of the model's usual request: its weights and
+    /// whatever else is loaded included. Memory is taken as a run takes it, and nothing is computed.
+    ///
+    /// # Errors
+    /// Those of [`Self::prepare`].
+    pub fn memory(&self) -> Result<Memory> {
+        let shape = Shape::of(&Plan::new(self, &self.usual_request())?);
+        rehearse(|| self.rehearse_steps(&shape));
+        let steps = self.hardware.gpu_bytes();
+        self.hardware.free_unused();
+        rehearse(|| self.rehearse_decoding(&shape));
+        Ok(Memory { steps, decoding: self.hardware.gpu_bytes() })
+    }
+
     /// What a run of `shape` launches.
     fn rehearse(&self, shape: &Shape) -> Rehearsal {
+        rehearse(|| {
+            self.rehearse_steps(shape);
+            self.hardware.free_unused();
+            self.rehearse_decoding(shape);
+        })
+    }
+
+    fn rehearse_steps(&self, shape: &Shape) {
         let description = self.description();
         let device = self.hardware.device();
         let batch = 1 + usize::from(shape.guided);
         let cond = description.unet.time_cond_proj_dim.map(|width| embeddings::guidance_scale(0.0, width));
-        rehearse(|| {
-            let prompt = self.text_encoders.rehearse(device);
-            let negative = shape.guided.then(|| prompt.clone());
-            let text = PromptEmbeds { prompt, negative, warnings: Vec::new() };
-            let added_cond = text.added_cond(shape.height, shape.width);
-            let timesteps = vec![0.0; shape.calls];
-            let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
-            let channels = description.vae.latent_channels();
-            let latents = Tensor::<3>::zeros([1, shape.height * shape.width, channels], device);
-            let sample = latents.clone().repeat_dim(0, batch);
-            let output = self.unet.forward(sample, shape.height, shape.width, &inputs, 0);
-            for (count, reads_output) in &shape.updates {
-                let mut terms = vec![(latents.clone(), 1.0); *count];
-                if *reads_output && let Some(first) = terms.first_mut() {
-                    first.0 = output.clone();
-                }
-                // The sampler's own checks keep the number of terms in bounds; nothing is compiled for none.
-                let _ = combine(&terms, (*reads_output && shape.guided).then_some(1.0));
+        let prompt = self.text_encoders.rehearse(device);
+        let negative = shape.guided.then(|| prompt.clone());
+        let text = PromptEmbeds { prompt, negative, warnings: Vec::new() };
+        let added_cond = text.added_cond(shape.height, shape.width);
+        let timesteps = vec![0.0; shape.calls];
+        let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
+        let latents = self.blank_latents(shape);
+        let sample = latents.clone().repeat_dim(0, batch);
+        let output = self.unet.forward(sample, shape.height, shape.width, &inputs, 0);
+        for (count, reads_output) in &shape.updates {
+            let mut terms = vec![(latents.clone(), 1.0); *count];
+            if *reads_output && let Some(first) = terms.first_mut() {
+                first.0 = output.clone();
             }
-            drop(output);
-            let _ = to_rgb(latents.clone(), &self.preview_map);
-            let picture = self.vae.forward(latents, shape.height, shape.width);
-            let _ = to_rgb(picture, &self.picture_map);
-        })
+            // The sampler's own checks keep the number of terms in bounds; nothing is compiled for none.
+            let _ = combine(&terms, (*reads_output && shape.guided).then_some(1.0));
+        }
+        let _ = to_rgb(latents, &self.preview_map);
+    }
+
+    fn rehearse_decoding(&self, shape: &Shape) {
+        let picture = self.vae.forward(self.blank_latents(shape), shape.height, shape.width);
+        let _ = to_rgb(picture, &self.picture_map);
+    }
+
+    fn blank_latents(&self, shape: &Shape) -> Tensor<3> {
+        let channels = self.description.vae.latent_channels();
+        Tensor::zeros([1, shape.height * shape.width, channels], self.hardware.device())
     }
 }

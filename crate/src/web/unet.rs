@@ -48,7 +48,7 @@ impl UNet {
         }
         let tokens = encoder_hidden_states.len() / width;
         let text = self.upload(encoder_hidden_states, tokens, width);
-        self.inputs = Some(self.model.prepare(&text, &[timestep], None));
+        self.inputs = Some(self.model.prepare(&text, &[timestep], None, None));
         self.hardware.settle(&text).await.map_err(|error| to_js(&error))
     }
 

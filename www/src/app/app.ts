@@ -1,4 +1,5 @@
 import { asEaselError } from "../shared/errors.ts";
+import { modelName } from "../shared/model_address.ts";
 import { Pace } from "../shared/pace.ts";
 import type {
   DeviceChoice,
@@ -28,6 +29,7 @@ import { tokenFor } from "./token.ts";
 import { TokenCounter } from "./token_counter.ts";
 
 const LABELS = {
+  offered: "Download",
   loading: "Loading…",
   downloading: "Pause",
   ready: "Generate",
@@ -60,6 +62,13 @@ export class App {
     this.#device = device;
     this.#tune = tune;
     this.#onLoadEnd = onLoadEnd;
+  }
+
+  /** Waits for the user to ask for the model: a link alone should not fetch gigabytes. */
+  offer(): void {
+    showStatus(`${modelName(this.#model)} is not in this browser yet`);
+    hideProgress();
+    this.#enter("offered");
   }
 
   /** Loads another model in the place of this one; `tune` may change what it says of its defaults. */
@@ -114,7 +123,7 @@ export class App {
     if (this.#state === "ready") void this.#generate();
     else if (this.#state === "running") this.stop();
     else if (this.#state === "downloading") this.#stop?.abort();
-    else if (this.#state === "failed") void this.load();
+    else if (this.#state === "failed" || this.#state === "offered") void this.load();
   }
 
   /** Draws, when nothing else is going on. */

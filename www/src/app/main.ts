@@ -22,10 +22,16 @@ function start(): void {
     dress(wish);
     if (app) return void app.open(model, tuneOf(wish));
     app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
-    void app.load();
+    void loadOrOffer(app, model);
   } catch (error) {
     refuse(error);
   }
+}
+
+/** A link to another site's model that is not kept here is a question to the user. */
+async function loadOrOffer(first: App, model: URL): Promise<void> {
+  if (model.origin === location.origin || (await models.keeps(model))) await first.load();
+  else first.offer();
 }
 
 /** Goes to a model that the user named; throws when the name leads nowhere. */

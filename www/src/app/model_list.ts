@@ -45,16 +45,15 @@ export class ModelList {
   /** Notes which model the page is about. */
   setCurrent(model: URL): void {
     this.#current = model;
-    address.value = hubModel(model) ? modelName(model) : "";
-    if (hubModel(model) && !this.#isShort(model)) address.value = model.href;
+    address.value = shortName(model);
     this.#showToken();
   }
 
-  /** Whether `owner/name` alone leads to a model. */
-  #isShort(model: URL): boolean {
-    const page = new URL(location.href);
-    page.searchParams.set("model", modelName(model));
-    return readLocation(page, builtPlaces(page)).model.href === model.href;
+  /** Whether anything of a model is in this browser. */
+  async keeps(model: URL): Promise<boolean> {
+    this.#client ??= new EngineClient();
+    const models = await this.#client.request("models", {}).catch(() => []);
+    return models.some(({ address }) => address === model.href);
   }
 
   /** Shows what is kept now, when anybody can see it. */
@@ -133,6 +132,15 @@ export class ModelList {
         }),
     };
   }
+}
+
+/** What leads to a model when it is typed: `owner/name` where that is enough, nothing for the page's own models. */
+function shortName(model: URL): string {
+  const { hub, modelBaseUrl, page } = builtPlaces(new URL(location.href));
+  if (model.origin === page.origin) return "";
+  const place = hubModel(model);
+  const plain = place?.hub.href === hub.href && place.revision === "main" && place.folder === "";
+  return plain && !modelBaseUrl ? modelName(model) : model.href;
 }
 
 async function showStorage(): Promise<void> {

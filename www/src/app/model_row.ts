@@ -32,7 +32,10 @@ export class ModelRow {
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
     this.#title.replaceChildren(link(name, page), amount);
-    const facts = [whole ? "whole" : "unfinished", new Date(started).toLocaleDateString()];
+    const facts = [
+      whole ? "whole" : "unfinished",
+      new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
+    ];
     if (commit !== undefined) facts.push(`commit ${commit.slice(0, 7)}`);
     this.#facts.replaceChildren(facts.join(" · "));
     if (licence) this.#facts.append(" · licence ", link(licence.name, licence.link));

@@ -94,5 +94,5 @@ export function hubFolder({ hub, owner, name, folder }: HubModel, kind: string, 
 export function modelName(model: URL): string {
   const onHub = hubModel(model);
   if (onHub) return `${onHub.owner}/${onHub.name}`;
-  return decodeURIComponent(model.pathname.split("/").filter(Boolean).at(-1) ?? model.host);
+  return model.pathname.split("/").filter(Boolean).at(-1) ?? model.host;
 }

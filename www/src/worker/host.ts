@@ -150,9 +150,11 @@ export class Host {
     if (!reader) return;
     try {
       for (;;) {
+        watch.wait();
         const { done, value } = await reader.read();
-        if (done) return;
+        // While the bytes are put to use, the host is not the one that keeps us waiting.
         watch.heard();
+        if (done) return;
         yield value;
       }
     } catch (cause) {
@@ -161,7 +163,7 @@ export class Host {
   }
 }
 
-/** Ends a request when its download is stopped, and when nothing was heard of it for too long. */
+/** Ends a request when its download is stopped, and when its host is waited for in vain. */
 export class Watch {
   readonly #controller = new AbortController();
   readonly #options: HostOptions;
@@ -172,7 +174,7 @@ export class Watch {
     this.#options = options;
     options.signal.addEventListener("abort", this.#abort);
     if (options.signal.aborted) this.#abort();
-    this.heard();
+    this.wait();
   }
 
   get signal(): AbortSignal {
@@ -181,11 +183,15 @@ export class Watch {
 
   heard(): void {
     clearTimeout(this.#timer);
+  }
+
+  wait(): void {
+    this.heard();
     this.#timer = setTimeout(this.#abort, this.#options.patience.stallMs);
   }
 
   end(): void {
-    clearTimeout(this.#timer);
+    this.heard();
     this.#options.signal.removeEventListener("abort", this.#abort);
     this.#abort();
   }

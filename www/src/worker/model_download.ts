@@ -1,5 +1,5 @@
 // One model from its host into the store: planned, room asked for, fetched file by file.
-import { asEaselError } from "../shared/errors.ts";
+import { asEaselError, EaselError } from "../shared/errors.ts";
 import { hubFolder } from "../shared/model_address.ts";
 import type { DownloadEvent } from "../shared/protocol.ts";
 import { completeFile } from "./file_download.ts";
@@ -52,11 +52,13 @@ export class ModelDownload {
     });
   }
 
-  /** Fetches kept chunks that are damaged anew, and the rest of the model with them. */
+  /** Fetches kept chunks that are damaged anew; the model stays what it was planned to be. */
   async mend(keys: readonly ChunkKey[]): Promise<void> {
     await this.#alone(async () => {
+      const known = await this.#store.model(this.#address);
+      if (!known) throw new EaselError("file_not_found", "the model has been deleted: load it again");
       await this.#store.dropChunks(this.#address, keys);
-      await this.#completeAs(await this.#plan());
+      await this.#completeAs({ plan: known.plan, contents: new Map() });
     });
   }
 

@@ -1,7 +1,10 @@
 import { EaselError } from "../shared/errors.ts";
 import { fileSize } from "../shared/pace.ts";
 
-/** Bytes that the browser would still keep for this site; `undefined` where it does not say. */
+/**
+ * Bytes that the browser says it would still keep for this site; `undefined` where it says nothing. Some browsers name a
+ * round number to all sites, so that a write may be refused all the same.
+ */
 async function freeBytes(): Promise<number | undefined> {
   const { quota, usage } = await navigator.storage.estimate().catch(() => ({}) as StorageEstimate);
   return quota === undefined || usage === undefined ? undefined : Math.max(0, quota - usage);
