@@ -103,7 +103,7 @@ fn note(members: &mut BTreeMap<Place, Member>, place: Place, rest: &str, info: &
         Member::Resnet(if rest == OUTPUT_CHANNELS { *info.shape.first()? } else { 0 })
     } else if TRANSFORMER.iter().any(starts) {
         let block = rest.strip_prefix("transformer_blocks.").map(|rest| numbered(rest));
-        Member::Transformer(block.map_or(Some(0), |block| Some(block?.0.checked_add(1)?))?)
+        Member::Transformer(block.map_or(Some(0), |block| block?.0.checked_add(1))?)
     } else if RESAMPLER.iter().any(starts) {
         Member::Resampler
     } else {
