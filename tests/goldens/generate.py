@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [--only MODEL...]`.
+"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [singles] [--only MODEL...]`.
 
 No names means all parts; `--only` leaves the other models and their runs as they are.
 """
@@ -20,12 +20,14 @@ import transformers  # noqa: E402
 import randn_tables  # noqa: E402
 import runs  # noqa: E402
 import sampler_tables  # noqa: E402
+import single_files  # noqa: E402
 import tiny_models  # noqa: E402
 import tokenizers_made  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = HERE / "models"
 TOKENIZER_MODELS = ("sd1", "sd2", "bk")
+SINGLE_FILES = ("sd1", "sd2", "bk", "lcm", "sdxl", "ssd-1b")
 
 
 def models(only):
@@ -40,6 +42,7 @@ PARTS = {
     "models": models,
     "tokens": lambda _: tokenizers_made.write(HERE / "tokens.json", MODELS, TOKENIZER_MODELS),
     "runs": lambda only: runs.write(HERE / "runs", MODELS, only),
+    "singles": lambda _: single_files.write(HERE / "single_files", MODELS, SINGLE_FILES),
 }
 
 

@@ -12,7 +12,7 @@ use easel::weights::dump::{NamedTensor, TensorData};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::files::{check_place, numbered, open_model, read_latents, verify, write_dump, write_png};
+use super::files::{check_place, numbered, read_latents, write_dump, write_png};
 use super::{Generate, tune};
 
 /// Most pictures of one call.
@@ -49,15 +49,17 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(tune::open(options.device, options.precision).await?);
-    let source = open_model(&options.model).await?;
-    let verification = verify(&source);
+    let source = options.model.open().await?;
+    let verification = source.verify();
     let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |loading: Loading| {
         bar.set_message(format!("loading {}", loading.part.folder()));
         bar.tick();
     });
     let pipeline = pipeline.await;
     // Damage explains whatever else loading stumbled over.
-    verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    if let Some(verification) = verification {
+        verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
     let pipeline = Rc::new(pipeline?);
     let load = milliseconds(start);
     let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);

@@ -1,7 +1,6 @@
 //! `easel inspect`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use easel::error::{Error, Result};
 use easel::pipeline::Description;
@@ -10,9 +9,9 @@ use easel::weights::manifest::Manifest;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
 
-use super::files::open_model;
+use super::model::ModelFiles;
 
-pub(super) async fn run(model: &Path, verify: bool, as_json: bool) -> Result<()> {
+pub(super) async fn run(model: &ModelFiles, verify: bool, as_json: bool) -> Result<()> {
     let report = report(model, verify).await;
     match &report {
         Ok(report) if as_json => println!("{report}"),
@@ -27,8 +26,8 @@ pub(super) async fn run(model: &Path, verify: bool, as_json: bool) -> Result<()>
 
 /// What a model is; an error when it cannot run. Weights are looked at as far as their headers go, but for `verify`,
 /// which compares every byte with the manifest's hashes.
-async fn report(model: &Path, verify: bool) -> Result<Value> {
-    let source = &open_model(model).await?;
+async fn report(model: &ModelFiles, verify: bool) -> Result<Value> {
+    let source = &model.open().await?;
     if verify {
         let manifest = Manifest::read(source).await?;
         manifest.ok_or_else(|| Error::FileNotFound { file: Manifest::FILE.into() })?.verify(source).await?;

@@ -6,6 +6,7 @@ mod bench_cases;
 mod files;
 mod generate;
 mod inspect;
+mod model;
 mod pack;
 mod quality;
 mod tune;
@@ -18,6 +19,7 @@ use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
+use model::ModelFiles;
 
 /// Text-to-image models of the Stable-Diffusion family.
 #[derive(Parser)]
@@ -39,9 +41,8 @@ enum Action {
     Tune(Tune),
     /// Say what a model is and whether it can run.
     Inspect {
-        /// Folder of a model in diffusers layout.
-        #[arg(long)]
-        model: PathBuf,
+        #[command(flatten)]
+        model: ModelFiles,
         /// Compare every byte with the hashes of the model's manifest.
         #[arg(long)]
         verify: bool,
@@ -57,9 +58,8 @@ enum Action {
 
 #[derive(Args)]
 struct Pack {
-    /// Folder of a model in diffusers layout.
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFiles,
     /// Folder to write; it must not exist.
     #[arg(long)]
     out: PathBuf,
@@ -146,9 +146,8 @@ enum Precision {
 
 #[derive(Args)]
 struct Generate {
-    /// Folder of a model in diffusers layout.
-    #[arg(long)]
-    model: PathBuf,
+    #[command(flatten)]
+    model: ModelFiles,
     /// What to draw; weights as in "a (red:1.2) fox".
     #[arg(long)]
     prompt: String,

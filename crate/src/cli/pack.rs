@@ -8,30 +8,35 @@ use easel::error::{Error, Result};
 use easel::pipeline::{Description, Part};
 use easel::weights::manifest::{Manifest, ManifestFile, hex};
 use easel::weights::pack::{Target, pack_part};
+use easel::weights::source::{MAX_VOCABULARY_BYTES, read_bytes};
 use sha2::{Digest as _, Sha256};
 
 use super::Pack;
-use super::files::open_model;
 use super::generate::progress_bar;
+use super::model::Model;
 
 /// Endings of files that are copied, beside weights, when they lie in the model's folder or in a part's.
 const TEXTS: [&str; 3] = ["json", "txt", "md"];
 
 pub(super) async fn run(options: &Pack) -> Result<()> {
-    let source = open_model(&options.model).await?;
-    Description::read(&source).await?;
+    let source = options.model.open().await?;
+    let parts = Description::read(&source).await?.parts();
     if options.out.exists() {
         return Err(failed(&options.out, &"it exists; name a new folder"));
     }
     let mut folder = Folder::create(&options.out)?;
     let bar = progress_bar();
-    for part in [Part::TextEncoder, Part::Unet, Part::Vae] {
+    for part in parts.iter().filter(|part| part.has_weights()) {
         bar.set_message(format!("packing {}", part.folder()));
         bar.tick();
         pack_part(&source, part.folder(), &options.quant, options.shard_mib << 20, &mut folder).await?;
     }
-    for path in texts(&options.model)? {
-        let bytes = fs::read(options.model.join(&path)).map_err(|error| failed(Path::new(&path), &error))?;
+    let texts = match &source {
+        Model::Folder(_) => texts(&options.model.model, &parts)?,
+        Model::SingleFile(file) => file.texts().await?,
+    };
+    for path in texts {
+        let bytes = read_bytes(&source, &path, MAX_VOCABULARY_BYTES).await?.unwrap_or_default();
         folder.append(&path, &bytes)?;
     }
     let (files, bytes) = folder.finish()?;
@@ -41,10 +46,9 @@ pub(super) async fn run(options: &Pack) -> Result<()> {
 }
 
 /// Configs, tokenizer and licences, relative to the model's folder; indexes and manifests are written anew.
-fn texts(model: &Path) -> Result<Vec<String>> {
-    let parts = Part::ALL.map(Part::folder);
+fn texts(model: &Path, parts: &[Part]) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in ["", "scheduler"].into_iter().chain(parts) {
+    for folder in ["", "scheduler"].into_iter().chain(parts.iter().map(|part| part.folder())) {
         let place = model.join(folder);
         let entries = fs::read_dir(&place).map_err(|error| failed(&place, &error))?;
         for entry in entries {

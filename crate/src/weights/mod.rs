@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod pack;
 pub mod packed;
 pub mod safetensors;
+pub mod single_file;
 pub mod source;
 
 use std::collections::BTreeMap;
