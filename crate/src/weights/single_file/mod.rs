@@ -17,9 +17,9 @@ mod vae;
 
 use std::ops::Range;
 
-use super::safetensors;
-use super::source::{LocalBoxFuture, Source, check_path};
 use crate::error::{Error, Result};
+use crate::weights::safetensors;
+use crate::weights::source::{LocalBoxFuture, Source, check_path};
 use checkpoint::Checkpoint;
 use folder::Folder;
 pub use scheduler::Prediction;
