@@ -40,7 +40,7 @@ fn erf(x: f32) -> f32 {
     let p = p * square - 2.685_381_2e-2;
     let p = p * square + 1.128_358_5e-1;
     let p = p * square - 3.761_262_6e-1;
-    let p = p * square + 1.128_379_2;
+    let p = p * square + std::f32::consts::FRAC_2_SQRT_PI;
     if a < 1.0 { p * x } else { large.copysign(x) }
 }
 

@@ -42,12 +42,8 @@ pub(super) fn conv2d(y: &mut [f32], x: &[f32], c_in: usize, weight: &WeightPrimi
         for first in (0..groups).step_by(PANEL_GROUPS) {
             let panel = first..(first + PANEL_GROUPS).min(groups);
             let width = panel.len() * 4;
-            transform_weights(
-                panels::columns(weight, shape.out_channels, panel, &mut numbers),
-                width,
-                c_in,
-                &mut weights,
-            );
+            let taps = panels::columns(weight, shape.out_channels, panel, &mut numbers);
+            transform_weights(taps, width, c_in, &mut weights);
             sums.resize(tiles.len() * POINTS * width, 0.0);
             for point in 0..POINTS {
                 let left = Matrix::rows(&inputs[point * c_in..], POINTS * c_in);
@@ -69,6 +65,7 @@ struct Tiles {
 }
 
 /// Where a tile's first output pixel is.
+#[derive(Clone, Copy)]
 struct Corner {
     image: usize,
     top: usize,
@@ -137,9 +134,9 @@ fn transform_weights(taps: Matrix<'_>, width: usize, c_in: usize, weights: &mut 
             let row = (y * 3 + x) * c_in + channel;
             taps.values[row * taps.row..][..width].as_chunks().0
         });
+        let kernel = |i: usize| from_grid(|y, x| rows[y][x][i]);
         for i in 0..width / 4 {
-            let kernel = from_grid(|y, x| rows[y][x][i]);
-            let points = both_ways(kernel, |[a, b, c]| {
+            let points = both_ways(kernel(i), |[a, b, c]| {
                 let (even, odd) = (half(add(a, c)), half(b));
                 [a, add(even, odd), sub(even, odd), c]
             });
@@ -170,7 +167,8 @@ fn add_outputs(y: &mut [f32], n: usize, first: usize, sums: &[f32], corner: Corn
     }
 }
 
-/// `one` along the rows, then along the columns.
+/// `one` along the rows, then along the columns. Arrays here come of `from_fn`, which the compiler unrolls into registers
+/// in WebAssembly; `map` it leaves a loop over memory.
 #[inline(always)]
 fn both_ways<const FROM: usize, const TO: usize>(
     values: [[Lanes; FROM]; FROM],
