@@ -75,6 +75,79 @@ fn a_packed_weight_multiplies_as_the_numbers_that_it_stands_for() {
     }
 }
 
+/// The CPU computes 3x3 convolutions by tiles of 2x2 pixels, panels of columns and parts of all tiles.
+#[test]
+fn a_convolution_on_the_cpu_is_that_of_the_definition() {
+    let shapes = [
+        (Conv2d::same(8, 8, 32), 1, 32),
+        // Sides that are not whole tiles and more columns than a panel has; more tiles than fit one part.
+        (Conv2d::same(7, 9, 72), 2, 36),
+        (Conv2d::same(11, 25, 32), 1, 1024),
+        (Conv2d { seen: (11, 14), ..Conv2d::same(6, 7, 32) }, 1, 32),
+        (Conv2d { padding: 0, ..Conv2d::same(9, 8, 32) }, 1, 32),
+        (Conv2d { stride: 2, ..Conv2d::same(9, 8, 32) }, 1, 32),
+    ];
+    let device = Hardware::cpu().device().clone();
+    for (shape, batch, c_in) in shapes {
+        let n = shape.out_channels;
+        let (x, values) = (numbers(batch * shape.height * shape.width * c_in), numbers(n * c_in * 9));
+        let images = TensorData::new(x.clone(), [batch, shape.height * shape.width, c_in]);
+        let images = Tensor::<3>::from_data(images, &device);
+        for quant in Quant::ALL.map(Some).into_iter().chain([None]) {
+            let (weight, values) = weight_of(quant, Layout { taps: 9, channels: c_in, n }, &values);
+            let found = conv2d(images.clone(), &weight, shape, None, None, None);
+            let found = block_on(Hardware::cpu().read(found)).expect("the CPU computes");
+            let expected = by_definition(&x, c_in, &values, &shape, batch);
+            // Sums are of the size of the root of their number of terms; rounding is relative to that.
+            let limit = 1e-5 * ((9 * c_in) as f32).sqrt();
+            let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(found.len() == expected.len() && worst < limit, "{quant:?} {shape:?}: {worst}");
+        }
+    }
+}
+
+/// Between -1 and 1, without a pattern that a mistake could fit.
+fn numbers(count: usize) -> Vec<f32> {
+    let hash =
+        |i: usize| (i as u32).wrapping_mul(2_654_435_761).rotate_left(15).wrapping_mul(2_246_822_519) >> 16;
+    (0..count).map(|i| hash(i) as f32 / 32_768.0 - 1.0).collect()
+}
+
+/// A convolution's weight and the numbers that it stands for, `[n, c_in, 3, 3]`.
+fn weight_of(quant: Option<Quant>, layout: Layout, values: &[f32]) -> (Weight, Vec<f32>) {
+    let device = Hardware::cpu().device().clone();
+    let Some(quant) = quant else {
+        return (Weight::from_convolution(values, layout.n, layout.channels, 3, &device), values.to_vec());
+    };
+    let packed = pack(quant, layout, values);
+    let values = unpack(quant, layout, &packed);
+    (Weight::from_packed(quant, layout, packed.words, packed.scales, &device), values)
+}
+
+/// Term by term: x `[batch, height*width, c_in]`, weight `[n, c_in, 3, 3]`.
+fn by_definition(x: &[f32], c_in: usize, weight: &[f32], shape: &Conv2d, batch: usize) -> Vec<f32> {
+    let ((height, width), n) = (shape.output(), shape.out_channels);
+    let up = if shape.seen == (shape.height, shape.width) { 1 } else { 2 };
+    let mut y = vec![0.0; batch * height * width * n];
+    for (row, y) in y.chunks_exact_mut(n).enumerate() {
+        let (image, top, left) =
+            (row / (height * width), row / width % height * shape.stride, row % width * shape.stride);
+        for tap in 0..9 {
+            let (at_y, at_x) = (top + tap / 3, left + tap % 3);
+            let inside = |at: usize, seen: usize| (shape.padding..shape.padding + seen).contains(&at);
+            if !inside(at_y, shape.seen.0) || !inside(at_x, shape.seen.1) {
+                continue;
+            }
+            let (at_y, at_x) = ((at_y - shape.padding) / up, (at_x - shape.padding) / up);
+            let pixel = &x[((image * shape.height + at_y) * shape.width + at_x) * c_in..][..c_in];
+            for (y, weight) in y.iter_mut().zip(weight.chunks_exact(c_in * 9)) {
+                *y += pixel.iter().zip(weight.chunks_exact(9)).map(|(x, taps)| x * taps[tap]).sum::<f32>();
+            }
+        }
+    }
+    y
+}
+
 #[test]
 fn no_terms_are_no_step() {
     assert!(sampler_step(&[], None).is_none());

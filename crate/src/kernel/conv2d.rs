@@ -10,7 +10,7 @@ use super::linear::Epilogue;
 use super::shader::{Shader, Variant, launch, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu, panels, tune};
+use super::{Activation, Kernels, cpu_winograd, flex as cpu, panels, tune};
 
 static REGISTER: Shader = shader!("conv2d_register");
 static TILED: Shader = shader!("conv2d_tiled");
@@ -71,6 +71,13 @@ impl Conv2d {
     /// Positions that share one input value, per side.
     fn upsample(&self) -> usize {
         if self.seen == (self.height, self.width) { 1 } else { 2 }
+    }
+
+    /// Which pixel of its image lies at a place that counts from the corner of the padding; `None` in the padding.
+    pub(super) fn input_pixel(&self, y: usize, x: usize) -> Option<usize> {
+        let (y, x) = (y.checked_sub(self.padding)?, x.checked_sub(self.padding)?);
+        let inside = y < self.seen.0 && x < self.seen.1;
+        inside.then(|| y / self.upsample() * self.width + x / self.upsample())
     }
 }
 
@@ -201,10 +208,14 @@ pub(super) fn flex(
     let bias = add_shift(bias.map(cpu::values), shift, n, shape.shift_row);
     let mut epilogue = Epilogue { n, bias, residual, activation: shape.activation };
     let mut y = epilogue.start(rows);
-    for (i, y) in y.chunks_mut(chunk * n).enumerate() {
-        let (start, count) = (i * chunk, y.len() / n);
-        let patches = gather_patches(cpu::slice(&x), c_in, shape, start..start + count);
-        panels::multiply(y, &patches, count, weight, n);
+    if cpu_winograd::pays(shape, c_in, rows) {
+        cpu_winograd::conv2d(&mut y, cpu::slice(&x), c_in, weight, shape);
+    } else {
+        for (i, y) in y.chunks_mut(chunk * n).enumerate() {
+            let (start, count) = (i * chunk, y.len() / n);
+            let patches = gather_patches(cpu::slice(&x), c_in, shape, start..start + count);
+            panels::multiply(y, &patches, count, weight, n);
+        }
     }
     epilogue.finish(&mut y);
     cpu::tensor(y, [b, out_h * out_w, n])
@@ -220,21 +231,17 @@ fn add_shift(bias: Option<Vec<f32>>, shift: Option<FlexTensor>, n: usize, row: u
 /// The inputs of output pixels `rows`, `[rows, kernel*kernel*c_in]`.
 fn gather_patches(x: &[f32], c_in: usize, shape: &Conv2d, rows: std::ops::Range<usize>) -> Vec<f32> {
     let (out_h, out_w) = shape.output();
-    let (h, w, up) = (shape.height, shape.width, shape.upsample());
     let mut patches = vec![0.0; rows.len() * shape.kernel * shape.kernel * c_in];
     let mut taps = patches.chunks_exact_mut(c_in);
     for row in rows {
-        let image = row / (out_h * out_w) * h * w;
+        let image = row / (out_h * out_w) * shape.height * shape.width;
         let top = row % (out_h * out_w) / out_w * shape.stride;
         let left = row % out_w * shape.stride;
         for ky in 0..shape.kernel {
             for kx in 0..shape.kernel {
                 let Some(patch) = taps.next() else { return patches };
-                let y = (top + ky).wrapping_sub(shape.padding);
-                let x_ = (left + kx).wrapping_sub(shape.padding);
-                if y < shape.seen.0 && x_ < shape.seen.1 {
-                    let at = (image + y / up * w + x_ / up) * c_in;
-                    patch.copy_from_slice(&x[at..at + c_in]);
+                if let Some(at) = shape.input_pixel(top + ky, left + kx) {
+                    patch.copy_from_slice(&x[(image + at) * c_in..][..c_in]);
                 }
             }
         }

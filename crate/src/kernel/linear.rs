@@ -119,25 +119,18 @@ pub(super) struct Epilogue {
 }
 
 impl Epilogue {
-    /// What the product is to be added to: all that comes before an activation.
+    /// What the product is to be added to.
     pub(super) fn start(&mut self, rows: usize) -> Vec<f32> {
         let residual = if self.activation == Activation::None { self.residual.take() } else { None };
-        match (residual, &self.bias) {
-            (Some(residual), bias) => {
-                let mut y = cpu::values(residual);
-                for row in y.chunks_exact_mut(self.n) {
-                    row.iter_mut().zip(bias.iter().flatten()).for_each(|(y, bias)| *y += bias);
-                }
-                y
-            }
-            (None, Some(bias)) => bias[..self.n].repeat(rows),
-            (None, None) => vec![0.0; rows * self.n],
-        }
+        residual.map_or_else(|| vec![0.0; rows * self.n], cpu::values)
     }
 
     /// What comes after the product.
     pub(super) fn finish(self, y: &mut [f32]) {
-        self.activation.apply(y);
+        for row in y.chunks_exact_mut(self.n) {
+            row.iter_mut().zip(self.bias.iter().flatten()).for_each(|(y, bias)| *y += bias);
+            self.activation.apply(row);
+        }
         if let Some(residual) = self.residual {
             let residual = cpu::contiguous(residual);
             y.iter_mut().zip(cpu::slice(&residual)).for_each(|(y, residual)| *y += residual);

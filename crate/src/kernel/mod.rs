@@ -7,6 +7,7 @@
 mod attention;
 mod conv2d;
 mod cpu_math;
+mod cpu_winograd;
 mod flex;
 mod form;
 mod geglu;

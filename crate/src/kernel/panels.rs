@@ -29,6 +29,27 @@ pub(super) fn multiply(y: &mut [f32], x: &[f32], rows: usize, weight: &WeightPri
     }
 }
 
+/// All rows of some groups of four columns of a weight of `n` columns; `numbers` is where they are unpacked to.
+pub(super) fn columns<'a>(
+    weight: &'a WeightPrimitive<Flex>,
+    n: usize,
+    groups: Range<usize>,
+    numbers: &'a mut Vec<f32>,
+) -> Matrix<'a> {
+    match weight {
+        WeightPrimitive::F32(weight) => {
+            Matrix::rows(&weight.storage()[groups.start * 4..], n.next_multiple_of(4))
+        }
+        WeightPrimitive::Packed { quant, layout, words, scales } => {
+            let packed =
+                Packed { quant: *quant, layout: *layout, words: words.storage(), scales: scales.storage() };
+            let stride = groups.len() * 4;
+            packed.unpack(&Panel { blocks: 0..layout.blocks(), groups }, numbers);
+            Matrix::rows(numbers, stride)
+        }
+    }
+}
+
 /// Blocks in the order of [`crate::quantization`].
 struct Packed<'a> {
     quant: Quant,
