@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel::rehearsal::Pipeline;
 use crate::kernel::self_test;
 use crate::kernel::strategy::Adapter;
-use crate::kernel::tune::Table;
+use crate::kernel::tune::{self, Table};
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +109,8 @@ impl Hardware {
         let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
         let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
         Adapter { software: hardware.is_software(), f16: false }.make_current();
+        // Those of a device that was opened before.
+        tune::choose(&hardware.strategies());
         Ok(hardware)
     }
 

@@ -50,8 +50,16 @@ fn integers(word: u32, high: u32) -> vec4<f32> {
 // Rows `row` to `row + 3`, `row` being a multiple of four where the weight is packed.
 fn weight_rows(row: u32, column4: u32, n4: u32, scale: vec4<f32>) -> mat4x4<f32> {
 #if PACKING == 0
+    // Rows past the end are multiplied by zeros of x. What lies behind the weight may be no number, and not every
+    // backend checks bounds.
+    let last = arrayLength(&weight) - 1u;
     let at = row * n4 + column4;
-    return mat4x4<f32>(weight[at], weight[at + n4], weight[at + 2u * n4], weight[at + 3u * n4]);
+    return mat4x4<f32>(
+        weight[min(at, last)],
+        weight[min(at + n4, last)],
+        weight[min(at + 2u * n4, last)],
+        weight[min(at + 3u * n4, last)],
+    );
 #elif PACKING == 8
     let at = row * n4 + column4;
     return mat4x4<f32>(

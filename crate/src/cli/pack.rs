@@ -20,6 +20,7 @@ const TEXTS: [&str; 3] = ["json", "txt", "md"];
 
 pub(super) async fn run(options: &Pack) -> Result<()> {
     let source = options.model.open().await?;
+    let verification = source.verify();
     let parts = Description::read(&source).await?.parts();
     if options.out.exists() {
         return Err(failed(&options.out, &"it exists; name a new folder"));
@@ -38,6 +39,9 @@ pub(super) async fn run(options: &Pack) -> Result<()> {
     for path in texts {
         let bytes = read_bytes(&source, &path, MAX_VOCABULARY_BYTES).await?.unwrap_or_default();
         folder.append(&path, &bytes)?;
+    }
+    if let Some(verification) = verification {
+        verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     let (files, bytes) = folder.finish()?;
     bar.finish_and_clear();

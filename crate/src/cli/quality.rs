@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use easel::error::{Error, Result};
 use easel::hardware::{Faults, Hardware};
-use easel::pipeline::{Given, Part, Pipeline, Request, Run};
+use easel::pipeline::{Description, Given, Part, Pipeline, Request, Run};
 use easel::quantization::{Layout, Policy, Quant};
 use easel::weights::pack::{Overlay, pack_part, packing};
 use easel::weights::source::{FolderSource, MemorySource, Source};
@@ -20,15 +20,14 @@ use super::files::open_model;
 use super::generate::progress_bar;
 use comparison::{Comparison, Outcome, compare, mean};
 
-/// Parts that have weights.
-const PARTS: [Part; 3] = [Part::TextEncoder, Part::Unet, Part::Vae];
-
 /// What all runs have in common.
 struct Session<'a> {
     options: &'a Quality,
     source: FolderSource,
     hardware: Rc<Hardware>,
     prompts: Vec<String>,
+    /// Parts that have weights.
+    parts: Vec<Part>,
     bar: ProgressBar,
 }
 
@@ -48,10 +47,13 @@ impl Layer {
 }
 
 pub(super) async fn run(options: &Quality) -> Result<()> {
+    let source = open_model(&options.model).await?;
+    let parts = Description::read(&source).await?.parts().into_iter().filter(|part| part.has_weights());
     let session = Session {
         options,
         prompts: read_prompts(&options.prompts)?,
-        source: open_model(&options.model).await?,
+        parts: parts.collect(),
+        source,
         hardware: Rc::new(Hardware::open(options.device, Faults::default()).await?),
         bar: progress_bar(),
     };
@@ -59,7 +61,7 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
     if options.sensitivity {
         return session.sensitivity(&reference).await;
     }
-    let files = session.packed(&PARTS, &options.quant).await?;
+    let files = session.packed(&session.parts, &options.quant).await?;
     let found = session.outcomes(Box::new(files), options.quant.name()).await?;
     session.bar.finish_and_clear();
     let comparisons: Vec<Comparison> = reference.iter().zip(&found).map(|(a, b)| compare(a, b)).collect();
@@ -120,7 +122,7 @@ impl Session<'_> {
 
     async fn sensitivity(&self, reference: &[Outcome]) -> Result<()> {
         let mut layers = Vec::new();
-        for part in PARTS {
+        for part in self.parts.iter().copied() {
             for (tensor, quant, saved) in self.packable(part).await? {
                 let only = Policy::Only { part: part.folder().to_owned(), tensor: tensor.clone(), quant };
                 let files = self.packed(&[part], &only).await?;

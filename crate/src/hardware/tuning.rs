@@ -21,8 +21,14 @@ impl Hardware {
     /// Takes over what was measured on this adapter before, as [`Self::strategies`] gave it. Text that is damaged or
     /// not of this adapter is as good as none.
     pub fn adopt_strategies(&self, text: &str) {
-        let table = Table::parse(text, self.key());
+        self.take(Table::parse(text, self.key()));
+    }
+
+    fn take(&self, table: Table) {
         tune::choose(&table);
+        if table.is_of_software() {
+            self.assume_software();
+        }
         self.strategies.replace(Some(table));
     }
 
@@ -49,8 +55,7 @@ impl Hardware {
         let mut stopwatch = GpuStopwatch { hardware: self, start: Instant::now(), operands: None };
         tune::measure(&mut table, products, budget, &mut stopwatch, progress).await;
         let measured = table.entries().len() > before;
-        tune::choose(&table);
-        self.strategies.replace(Some(table));
+        self.take(table);
         self.check()?;
         Ok(measured)
     }

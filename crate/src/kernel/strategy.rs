@@ -84,6 +84,15 @@ impl Adapter {
     pub fn make_current(self) {
         ADAPTER.set(self);
     }
+
+    /// Computes `work` in f32, whatever was allowed: for activations that f16 cannot hold.
+    pub fn in_f32<T>(work: impl FnOnce() -> T) -> T {
+        let before = Self::current();
+        Self { f16: false, ..before }.make_current();
+        let result = work();
+        before.make_current();
+        result
+    }
 }
 
 /// Width of a workgroup, over groups of columns.
@@ -185,7 +194,8 @@ impl Product {
     fn suits(&self, strategy: Strategy, adapter: Adapter) -> bool {
         let [rows, columns] = strategy.tile().map(|side| side as usize);
         match strategy {
-            Strategy::Register { rows, .. } => adapter.software || rows < 8,
+            // One large tile for any adapter: in a browser, software need not say that it is.
+            Strategy::Register { rows, columns } => adapter.software || rows < 8 || columns == 4,
             // A tile that reaches far over an edge of the result computes nothing there.
             Strategy::Tiled { .. } => !adapter.software && self.rows * 2 > rows && self.n * 2 > columns,
         }

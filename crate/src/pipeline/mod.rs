@@ -18,6 +18,7 @@ use burn::tensor::{Tensor, TensorData};
 use crate::config::{self, ClipTextConfig, ModelIndex, UNet2DConditionConfig, VaeConfig};
 use crate::error::{Error, Result};
 use crate::hardware::Hardware;
+use crate::kernel::strategy::Adapter;
 use crate::model::unet::UNet2DConditionModel;
 use crate::model::vae::VaeDecoder;
 use crate::sampler::{SamplerKind, SchedulerConfig};
@@ -258,6 +259,12 @@ impl Pipeline {
             picture_map,
             prepared: RefCell::default(),
         })
+    }
+
+    /// The picture of `latents` `[1, height*width, latent_channels]`, channels last. In f32 always: SDXL's decoder
+    /// overflows f16.
+    fn decode(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
+        Adapter::in_f32(|| self.vae.forward(latents, height, width))
     }
 
     /// The model's configs.

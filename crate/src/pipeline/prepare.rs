@@ -85,11 +85,14 @@ impl Pipeline {
         }
         let mut rehearsal = self.rehearse(&shape);
         let measuring = |done, total| progress(Preparation::Measuring { done, total });
+        self.hardware.free_unused();
         if self.hardware.tune(&rehearsal, tune::BUDGET, measuring).await? {
+            self.hardware.free_unused();
             rehearsal = self.rehearse(&shape);
         }
         let compiling = |done, total| progress(Preparation::Compiling { done, total });
         self.hardware.compile(&rehearsal, compiling).await?;
+        self.hardware.free_unused();
         self.prepared.borrow_mut().insert(shape);
         Ok(())
     }
@@ -153,7 +156,7 @@ impl Pipeline {
     }
 
     fn rehearse_decoding(&self, shape: &Shape) {
-        let picture = self.vae.forward(self.blank_latents(shape), shape.height, shape.width);
+        let picture = self.decode(self.blank_latents(shape), shape.height, shape.width);
         let _ = to_rgb(picture, &self.picture_map);
     }
 

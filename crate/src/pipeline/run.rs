@@ -233,8 +233,7 @@ impl Run {
     pub async fn decode(&self) -> Result<Tensor<3>> {
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
         self.shared.pipeline.hardware.free_unused();
-        let decoded =
-            self.shared.pipeline.vae.forward(self.sample.clone(), self.shared.height, self.shared.width);
+        let decoded = self.shared.pipeline.decode(self.sample.clone(), self.shared.height, self.shared.width);
         let picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
         self.shared.pipeline.hardware.settle(&picture).await?;
         Ok(picture)

@@ -11,6 +11,8 @@ use super::error::{misuse, to_js};
 use super::source::JsSource;
 use crate::config::{self, UNet2DConditionConfig};
 use crate::hardware::Hardware;
+use crate::kernel::rehearsal::rehearse;
+use crate::kernel::tune::BUDGET;
 use crate::model::unet::{RunInputs, UNet2DConditionModel};
 use crate::weights::Prefer;
 
@@ -20,6 +22,7 @@ pub struct UNet {
     hardware: Rc<Hardware>,
     model: UNet2DConditionModel,
     inputs: Option<RunInputs>,
+    tuned: bool,
 }
 
 #[wasm_bindgen]
@@ -33,7 +36,7 @@ impl UNet {
         let config: UNet2DConditionConfig =
             config::load(&source, "unet/config.json").await.map_err(|error| to_js(&error))?;
         let model = UNet2DConditionModel::load(&source, Prefer::Half, config, hardware.device());
-        Ok(Self { model: model.await.map_err(|error| to_js(&error))?, hardware, inputs: None })
+        Ok(Self { model: model.await.map_err(|error| to_js(&error))?, hardware, inputs: None, tuned: false })
     }
 
     /// Computes what all calls of a run have in common: of `encoder_hidden_states`,
@@ -52,18 +55,29 @@ impl UNet {
         self.hardware.settle(&text).await.map_err(|error| to_js(&error))
     }
 
-    /// One call: `sample` and what resolves are `[1, height * width, channels]`, channels last.
+    /// One call, the first after the adapter's best ways to compute its products were measured: `sample` and what resolves are `[1, height * width, channels]`, channels last.
     ///
     /// # Errors
     /// An `Error` with code `misuse` before [`Self::prepare`] or for a length that does not fit, or one of the
     /// device's.
-    pub async fn forward(&self, sample: Vec<f32>, height: usize, width: usize) -> Result<Vec<f32>, JsValue> {
+    pub async fn forward(
+        &mut self,
+        sample: Vec<f32>,
+        height: usize,
+        width: usize,
+    ) -> Result<Vec<f32>, JsValue> {
         let channels = self.model.config().in_channels;
         if height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels)) != Some(sample.len()) {
             return Err(misuse("sample does not have the size that was given"));
         }
         let inputs = self.inputs.as_ref().ok_or_else(|| misuse("call prepare() first"))?;
         let sample = self.upload(sample, height * width, channels);
+        if !self.tuned {
+            let rehearsal = rehearse(|| drop(self.model.forward(sample.clone(), height, width, inputs, 0)));
+            let tuning = self.hardware.tune(&rehearsal, BUDGET, |_, _| ());
+            tuning.await.map_err(|error| to_js(&error))?;
+            self.tuned = true;
+        }
         let output = self.model.forward(sample, height, width, inputs, 0);
         self.hardware.read(output).await.map_err(|error| to_js(&error))
     }

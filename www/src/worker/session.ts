@@ -21,14 +21,17 @@ import { feignTimestampQuery } from "./timestamp_query.ts";
 export class Session {
   #engine: Engine | undefined;
   #running = false;
+  /** What measurements are kept under: the engine itself is not told one GPU from another. */
+  #adapter = "";
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
     feignTimestampQuery();
     await init();
-    const { engine, decision } = await createEngine(params);
+    const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
-    engine.adoptStrategies(await keptStrategies());
+    this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
+    engine.adoptStrategies(await keptStrategies(this.#adapter));
     const source = await ModelSource.open(new URL(params.model), {
       ...USUAL,
       token: params.token,
@@ -57,7 +60,7 @@ export class Session {
     let run: Run | undefined;
     try {
       const engine = this.#loaded();
-      await prepare(engine, params, emit);
+      await prepare(engine, this.#adapter, params, emit);
       run = await engine.start(params);
       emit({ type: "started", total: run.total, warnings: run.warnings });
       return await draw(run, signal, emit);
@@ -76,6 +79,7 @@ export class Session {
 /** Measures and compiles what was not before, and keeps what was measured. */
 async function prepare(
   engine: Engine,
+  adapter: string,
   params: GenerateParams,
   emit: (event: GenerateEvent) => void,
 ): Promise<void> {
@@ -84,7 +88,7 @@ async function prepare(
     measured ||= stage === "measuring";
     emit({ type: "prepare", stage, loaded, total });
   });
-  if (measured) await keepStrategies(engine.strategies);
+  if (measured) await keepStrategies(adapter, engine.strategies);
 }
 
 async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
@@ -118,15 +122,16 @@ function nextFrame(): Promise<void> {
   });
 }
 
-async function createEngine({
-  device: choice,
-  f16,
-}: LoadParams): Promise<{ engine: Engine; decision: DeviceDecision }> {
+async function createEngine(
+  choice: LoadParams["device"],
+  f16: boolean,
+): Promise<{ engine: Engine; decision: DeviceDecision }> {
   const decision = await decideDevice(choice);
   try {
-    const allowed = f16 && decision.device === "gpu";
-    return { engine: await Engine.create(decision.device, decision.software, allowed), decision };
+    return { engine: await Engine.create(decision.device, decision.software, f16), decision };
   } catch (error) {
+    // A GPU without f16 draws as well.
+    if (f16) return createEngine(choice, false);
     if (choice !== "auto" || decision.device === "cpu") throw error;
     const device: Device = "cpu";
     const reason = `the graphics adapter could not be used (${error instanceof Error ? error.message : error})`;

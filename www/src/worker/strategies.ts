@@ -2,17 +2,16 @@
 // measurement, so no failure here reaches the user.
 
 const STORE = "strategies";
-const KEY = "table";
 
-/** What an earlier visit kept; empty when nothing was, or nothing can be. */
-export async function keptStrategies(): Promise<string> {
-  const found = await withStore("readonly", (store) => store.get(KEY)).catch(() => undefined);
+/** What an earlier visit kept for an adapter; empty when nothing was, or nothing can be. */
+export async function keptStrategies(adapter: string): Promise<string> {
+  const found = await withStore("readonly", (store) => store.get(adapter)).catch(() => undefined);
   return typeof found === "string" ? found : "";
 }
 
 /** Keeps the table for the next visit. */
-export async function keepStrategies(table: string): Promise<void> {
-  await withStore("readwrite", (store) => store.put(table, KEY)).catch(() => {});
+export async function keepStrategies(adapter: string, table: string): Promise<void> {
+  await withStore("readwrite", (store) => store.put(table, adapter)).catch(() => {});
 }
 
 async function withStore(

@@ -261,11 +261,10 @@ mod tests {
     fn a_slower_candidate_is_timed_once() {
         let mut clock = Clock::new(1e13);
         measured(&mut clock, &[product(4096)]);
-        let first = product(4096).0.usual_strategy(Adapter::current());
         let candidates = product(4096).0.candidates(Adapter::current());
-        let rest = candidates.into_iter().filter(|strategy| ![FAST, first].contains(strategy));
+        let after = candidates.into_iter().skip_while(|strategy| *strategy != FAST).skip(1);
         // To compile, and to see that it is slow.
-        for slow in rest {
+        for slow in after {
             assert_eq!(clock.runs[&format!("{slow:?}")], 2);
         }
     }

@@ -23,8 +23,10 @@ thread_local! {
 /// The strategy for `product`.
 pub(crate) fn strategy(product: &Product) -> Strategy {
     note_product(product);
+    let adapter = Adapter::current();
     let chosen = CHOICES.with_borrow(|choices| choices.get(&Class::of(product)).copied());
-    chosen.unwrap_or_else(|| product.usual_strategy(Adapter::current()))
+    let chosen = chosen.filter(|strategy| adapter.f16 || !Strategy::ALL_F16.contains(strategy));
+    chosen.unwrap_or_else(|| product.usual_strategy(adapter))
 }
 
 /// Makes the choices of `table` those of this thread, in the place of earlier ones.

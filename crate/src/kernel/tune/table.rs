@@ -72,6 +72,9 @@ pub struct Entry {
     pub times: Vec<Timed>,
 }
 
+/// Products of one adapter differ less; software that runs tiles well was seen at 1.4.
+const CLEARLY: f64 = 1.2;
+
 /// The choices of one adapter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -117,6 +120,21 @@ impl Table {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// Whether products are computed clearly better without workgroup memory: so they are on software adapters, whatever
+    /// those call themselves.
+    #[must_use]
+    pub fn is_of_software(&self) -> bool {
+        let least = |entry: &Entry, registers: bool| {
+            let of_kind = |timed: &&Timed| matches!(timed.strategy, Strategy::Register { .. }) == registers;
+            let times = entry.times.iter().filter(of_kind).map(|timed| timed.microseconds);
+            times.min_by(f64::total_cmp)
+        };
+        let both = self.entries.iter().filter_map(|entry| Some((least(entry, true)?, least(entry, false)?)));
+        let (registers, tiles) =
+            both.fold((0.0, 0.0), |sums, (register, tile)| (sums.0 + register, sums.1 + tile));
+        tiles > CLEARLY * registers
     }
 
     /// Adds an entry, in the place of one for the same class.

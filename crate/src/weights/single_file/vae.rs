@@ -103,7 +103,7 @@ fn rename(name: &str, stages: usize) -> Option<String> {
     } else {
         let (stage, rest) = numbered(rest.strip_prefix("up.")?)?;
         // Latent diffusion counts the stages of the decoder from the picture, diffusers from the latents.
-        let stage = stages.checked_sub(stage + 1)?;
+        let stage = stages.checked_sub(1)?.checked_sub(stage)?;
         format!("up_blocks.{stage}.{}", in_stage(rest, "upsample.", "upsamplers.0.")?)
     };
     Some(format!("{side}.{new}"))
