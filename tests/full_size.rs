@@ -1,7 +1,6 @@
-//! One call of a UNet of Stable Diffusion 1.5's size against diffusers. Not part of the usual run: it takes 2 GB that
-//! `tests/goldens/full_size.py` makes, in the folder that `EASEL_FULL_SIZE` names:
-//! `cargo test --release --test full_size -- --ignored`.
-#![allow(clippy::print_stdout, reason = "a test run by hand says what it measured")]
+//! One call of a UNet of Stable Diffusion 1.5's size against diffusers. A command and not one of the tests, for it takes
+//! 2 GB that `tests/goldens/full_size.py` makes: `cargo run --release --example full_size -- FOLDER [cpu|gpu]`.
+#![allow(clippy::print_stdout, reason = "a command's result")]
 
 use std::error::Error;
 
@@ -20,8 +19,7 @@ const TOLERANCE: f32 = 1e-3;
 
 type TestResult = Result<(), Box<dyn Error>>;
 
-async fn agrees(choice: Choice) -> TestResult {
-    let folder = std::env::var("EASEL_FULL_SIZE").map_err(|_| "EASEL_FULL_SIZE must name a folder")?;
+async fn agrees(folder: &str, choice: Choice) -> TestResult {
     let source = FolderSource::new(folder);
     let golden = Weights::open_file(&source, "unet_call.safetensors").await?;
     let read = async |name: &str| -> Result<(Vec<usize>, Vec<f32>), Box<dyn Error>> {
@@ -53,19 +51,14 @@ async fn agrees(choice: Choice) -> TestResult {
         // `f32::max` would hide a NaN.
         .fold(0.0, |most: f32, next| if next <= most { most } else { next });
     println!("{}: largest difference {:.1e} of the range", hardware.name(), most / range);
-    assert_eq!(found.len(), expected.len());
-    assert!(most <= TOLERANCE * range, "{most} of {range}");
+    if found.len() != expected.len() || most.is_nan() || most > TOLERANCE * range {
+        return Err(format!("{} values for {}, off by {most} of {range}", found.len(), expected.len()).into());
+    }
     Ok(())
 }
 
-#[test]
-#[ignore = "needs a model of 2 GB"]
-fn a_full_size_unet_agrees_with_diffusers_on_the_cpu() -> TestResult {
-    block_on(agrees(Choice::Cpu))
-}
-
-#[test]
-#[ignore = "needs a model of 2 GB"]
-fn a_full_size_unet_agrees_with_diffusers_on_the_gpu() -> TestResult {
-    block_on(agrees(Choice::Gpu))
+fn main() -> TestResult {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("usage: full_size FOLDER [cpu|gpu]")?;
+    block_on(agrees(&folder, arguments.next().as_deref().unwrap_or("cpu").parse()?))
 }
