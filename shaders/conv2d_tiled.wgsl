@@ -15,21 +15,7 @@ enable f16;
 
 #include input
 #include weight
-#if BIAS == 1
-@group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
-#endif
-#if SHIFT == 1
-@group(0) @binding(#) var<storage, read> shift: array<f32>;
-#endif
-#if RESIDUAL == 1
-@group(0) @binding(#) var<storage, read> residual: array<f32>;
-#endif
-@group(0) @binding(#) var<storage, read_write> y: array<f32>;
-@group(0) @binding(#) var<storage, read> info: array<u32>;
-
-#include activation
-#include shift
-#include store_row
+#include epilogue
 #include tile
 
 // Where the first tap of an output pixel reads: the first value of its picture, and unsigned positions that wrap to huge

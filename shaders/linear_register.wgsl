@@ -7,17 +7,7 @@
 
 #include input
 #include weight
-#if BIAS == 1
-@group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
-#endif
-#if RESIDUAL == 1
-@group(0) @binding(#) var<storage, read> residual: array<f32>;
-#endif
-@group(0) @binding(#) var<storage, read_write> y: array<f32>;
-@group(0) @binding(#) var<storage, read> info: array<u32>;
-
-#include activation
-#include store_row
+#include epilogue
 
 @compute @workgroup_size({{WG_X}}, {{WG_Y}})
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {

@@ -11,17 +11,7 @@ enable f16;
 
 #include input
 #include weight
-#if BIAS == 1
-@group(0) @binding(#) var<storage, read> bias: array<vec4<f32>>;
-#endif
-#if RESIDUAL == 1
-@group(0) @binding(#) var<storage, read> residual: array<f32>;
-#endif
-@group(0) @binding(#) var<storage, read_write> y: array<f32>;
-@group(0) @binding(#) var<storage, read> info: array<u32>;
-
-#include activation
-#include store_row
+#include epilogue
 #include tile
 
 // Terms `i` to `i + 3` of a row; past the last row, of that one.

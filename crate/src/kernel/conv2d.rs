@@ -5,15 +5,14 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::form::Form;
+use super::form::{Form, Shaders};
 use super::linear::Epilogue;
-use super::shader::{Shader, Variant, launch, shader};
+use super::shader::{Variant, launch, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, cpu_winograd, flex as cpu, panels, tune};
 
-static REGISTER: Shader = shader!("conv2d_register");
-static TILED: Shader = shader!("conv2d_tiled");
+static SHADERS: Shaders = Shaders { register: shader!("conv2d_register"), tiled: shader!("conv2d_tiled") };
 
 /// Geometry and epilogue of a convolution.
 #[derive(Debug, Clone, Copy)]
@@ -118,27 +117,16 @@ pub fn conv2d_by(
     ))
 }
 
-fn shader(strategy: Strategy) -> &'static Shader {
-    match strategy {
-        Strategy::Register { .. } => &REGISTER,
-        Strategy::Tiled { .. } => &TILED,
-    }
-}
-
 pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
-    let forms = Form::examples(&[
+    let epilogues = [
         (true, true, true, Activation::None),
         (true, false, false, Activation::None),
         (true, true, false, Activation::None),
         (true, false, true, Activation::None),
         (true, false, false, Activation::Relu),
         (false, false, false, Activation::Relu),
-    ]);
-    let of_strategy = |strategy: &Strategy| {
-        let strategy = *strategy;
-        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
-    };
-    strategies.iter().flat_map(of_strategy).collect()
+    ];
+    SHADERS.variants(strategies, &epilogues)
 }
 
 pub(super) fn cube(
@@ -182,7 +170,7 @@ pub(super) fn cube(
         shape.shift_row,
     ]
     .map(|value| value as u32);
-    let variant = form.variant(strategy, shader(strategy));
+    let variant = SHADERS.variant(&form, strategy);
     launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), strategy.groups(&product), &info)
 }
 

@@ -8,6 +8,35 @@ use super::strategy::Strategy;
 use super::weight::WeightPrimitive;
 use crate::quantization::Quant;
 
+/// The files of an operation, one for each kind of strategy.
+pub(super) struct Shaders {
+    pub(super) register: Shader,
+    pub(super) tiled: Shader,
+}
+
+impl Shaders {
+    /// The shader of `strategy` for a form of operands.
+    pub(super) fn variant(&'static self, form: &Form, strategy: Strategy) -> Variant {
+        let shader = match strategy {
+            Strategy::Register { .. } => &self.register,
+            Strategy::Tiled { .. } => &self.tiled,
+        };
+        Variant::new(shader, &[strategy.defines(), form.defines()].concat())
+    }
+
+    /// Those of all `strategies` for tests: see [`Form::examples`].
+    pub(super) fn variants(
+        &'static self,
+        strategies: &[Strategy],
+        epilogues: &[(bool, bool, bool, Activation)],
+    ) -> Vec<Variant> {
+        let forms = Form::examples(epilogues);
+        let of_strategy =
+            |strategy: &Strategy| forms.iter().map(|form| self.variant(form, *strategy)).collect();
+        strategies.iter().flat_map::<Vec<_>, _>(of_strategy).collect()
+    }
+}
+
 /// What a product's kernel is compiled for beside its strategy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
@@ -43,23 +72,20 @@ impl Form {
         }
     }
 
-    /// The shader of `strategy`.
-    pub(super) fn variant(&self, strategy: Strategy, shader: &'static Shader) -> Variant {
-        let mut defines = strategy.defines();
-        defines.extend([
+    fn defines(&self) -> Vec<(&'static str, u32)> {
+        vec![
             ("PACKING", self.quant.map_or(0, |quant| quant.bits() as u32)),
             ("VEC4", self.vec4.into()),
             ("BIAS", self.bias.into()),
             ("SHIFT", self.shift.into()),
             ("RESIDUAL", self.residual.into()),
             ("ACTIVATION", self.activation.define()),
-        ]);
-        Variant::new(shader, &defines)
+        ]
     }
 
     /// For tests of shaders: every kind of operands, each with the next of `epilogues` (bias, shift, residual,
     /// activation), which are no more than those.
-    pub(super) fn examples(epilogues: &[(bool, bool, bool, Activation)]) -> Vec<Self> {
+    fn examples(epilogues: &[(bool, bool, bool, Activation)]) -> Vec<Self> {
         let quants = std::iter::once(None).chain(Quant::ALL.map(Some));
         let operands = quants.flat_map(|quant| [(quant, true), (quant, false)]);
         let with_epilogues = operands.zip(epilogues.iter().cycle());

@@ -5,14 +5,13 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::form::Form;
-use super::shader::{Shader, Variant, launch, shader};
+use super::form::{Form, Shaders};
+use super::shader::{Variant, launch, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
 
-static REGISTER: Shader = shader!("linear_register");
-static TILED: Shader = shader!("linear_tiled");
+static SHADERS: Shaders = Shaders { register: shader!("linear_register"), tiled: shader!("linear_tiled") };
 
 /// `activation(x · weight + bias) + residual`: x `[b, rows, k]`, weight `[k, n]`, bias `[n]` padded to a multiple of
 /// four, residual and result `[b, rows, n]`.
@@ -48,27 +47,16 @@ pub fn linear_by(
     ))
 }
 
-fn shader(strategy: Strategy) -> &'static Shader {
-    match strategy {
-        Strategy::Register { .. } => &REGISTER,
-        Strategy::Tiled { .. } => &TILED,
-    }
-}
-
 pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
-    let forms = Form::examples(&[
+    let epilogues = [
         (true, false, true, Activation::None),
         (false, false, false, Activation::None),
         (true, false, false, Activation::None),
         (true, false, false, Activation::Silu),
         (true, false, false, Activation::Gelu),
         (true, false, false, Activation::QuickGelu),
-    ]);
-    let of_strategy = |strategy: &Strategy| {
-        let strategy = *strategy;
-        forms.iter().map(move |form| form.variant(strategy, shader(strategy)))
-    };
-    strategies.iter().flat_map(of_strategy).collect()
+    ];
+    SHADERS.variants(strategies, &epilogues)
 }
 
 pub(super) fn cube(
@@ -87,7 +75,7 @@ pub(super) fn cube(
     let [weight, scales] = weight.buffers();
     let inputs = [Some(x), weight, scales, bias, residual].into_iter().flatten().collect();
     let info = [b * rows, k, n, n.div_ceil(4)].map(|value| value as u32);
-    let variant = form.variant(strategy, shader(strategy));
+    let variant = SHADERS.variant(&form, strategy);
     launch(variant, inputs, Shape::new([b, rows, n]), strategy.groups(&product), &info)
 }
 

@@ -34,12 +34,11 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 8] = [
+const SHARED: [(&str, &str); 7] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
     ("attention_lane", include_str!("../../../shaders/shared/attention_lane.wgsl")),
+    ("epilogue", include_str!("../../../shaders/shared/epilogue.wgsl")),
     ("input", include_str!("../../../shaders/shared/input.wgsl")),
-    ("shift", include_str!("../../../shaders/shared/shift.wgsl")),
-    ("store_row", include_str!("../../../shaders/shared/store_row.wgsl")),
     ("tile", include_str!("../../../shaders/shared/tile.wgsl")),
     ("weight", include_str!("../../../shaders/shared/weight.wgsl")),
     ("workgroup_sum", include_str!("../../../shaders/shared/workgroup_sum.wgsl")),
