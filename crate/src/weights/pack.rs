@@ -127,7 +127,12 @@ pub async fn pack_part(
             packing(policy, folder, name, &info.shape).filter(|_| super::convert::readable(&info.dtype));
         Item { name, info, packed }
     });
-    let shards = split(items.collect(), shard_bytes);
+    let items: Vec<_> = items.collect();
+    let mut packed = items.iter().filter(|item| item.packed.is_some());
+    if let Some(item) = packed.find(|item| weights.contains(&format!("{}{SCALE}", item.name))) {
+        return Err(refused(&weights, item.name, "has a neighbour with the name that its scales would get"));
+    }
+    let shards = split(items, shard_bytes);
     let stem = if folder.starts_with("text_encoder") { "model" } else { "diffusion_pytorch_model" };
     let mut weight_map = BTreeMap::new();
     for (i, shard) in shards.iter().enumerate() {

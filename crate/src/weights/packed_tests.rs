@@ -99,15 +99,22 @@ fn a_pack_is_not_packed_again_and_infinities_are_not_packed() {
     let source = packed(Quant::Q8, u64::MAX);
     let again = pack_part(&source, "unet", &Policy::Mixed, 1, &mut files);
     assert!(block_on(again).unwrap_err().to_string().contains("is packed already"));
-    let tensor = NamedTensor {
-        name: LAYER.0.into(),
-        shape: vec![32, 32],
-        data: TensorData::F32(vec![f32::NAN; 1024]),
-    };
-    let mut source = MemorySource::default();
-    source.insert(FILE, write(FILE, &[tensor]).unwrap());
-    let packed = pack_part(&source, "unet", &Policy::Mixed, 1, &mut files);
-    assert!(block_on(packed).unwrap_err().to_string().contains("not finite"));
+    let cases = [
+        (vec![(LAYER.0.to_owned(), f32::NAN)], "not finite"),
+        (vec![(LAYER.0.to_owned(), 1.0), (format!("{}.scale", LAYER.0), 1.0)], "neighbour"),
+    ];
+    for (tensors, reason) in cases {
+        let tensor = |(name, value)| NamedTensor {
+            name,
+            shape: vec![32, 32],
+            data: TensorData::F32(vec![value; 1024]),
+        };
+        let tensors: Vec<_> = tensors.into_iter().map(tensor).collect();
+        let mut source = MemorySource::default();
+        source.insert(FILE, write(FILE, &tensors).unwrap());
+        let packed = pack_part(&source, "unet", &Policy::Mixed, 1, &mut files);
+        assert!(block_on(packed).unwrap_err().to_string().contains(reason));
+    }
 }
 
 /// The packed file with another metadata entry.
