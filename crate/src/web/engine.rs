@@ -243,7 +243,7 @@ impl Engine {
         pipeline.prepare(&request, report).await.map_err(|error| to_js(&error))
     }
 
-    /// Starts a picture: encodes the prompt and draws the first noise.
+    /// Starts a picture: encodes the prompt, and draws the noise that it begins with on the canvas.
     ///
     /// # Errors
     /// An `Error` with code `bad_parameter` or `bad_prompt`, or one of the device's.
@@ -252,7 +252,9 @@ impl Engine {
         let request = request_of(request)?;
         let (width, height) = (request.width, request.height);
         let run = pipeline::Run::start(Rc::clone(&pipeline), request).await.map_err(|error| to_js(&error))?;
-        Ok(Run::new(run, pipeline, Rc::clone(&self.canvas), width, height))
+        let run = Run::new(run, pipeline, Rc::clone(&self.canvas), width, height);
+        run.draw_preview().await.map_err(|error| to_js(&error))?;
+        Ok(run)
     }
 }
 

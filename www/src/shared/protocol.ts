@@ -60,9 +60,15 @@ export interface Loaded {
   reason?: string;
 }
 
+/**
+ * What the canvas showed at one moment of a run, made small: at most 256 pixels on the long side, in the picture's ratio.
+ * It is transferred; whoever takes it closes it when it is of no more use.
+ */
+export type Snapshot = ImageBitmap;
+
 /** How a picture came about; `index` is the last step of a run that was stopped. */
 export type Outcome =
-  | { type: "finished"; width: number; height: number; png: Blob }
+  | { type: "finished"; width: number; height: number; png: Blob; picture: Snapshot }
   | { type: "stopped"; index: number; total: number };
 
 /** Requests by kind. */
@@ -98,10 +104,20 @@ export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: numb
 export type SaveEvent = { type: "saving"; loaded: number; total: number };
 export type LoadEvent = DownloadEvent | PrepareEvent;
 
+/** `picture` of `started` is the noise that the run begins with, those of `step` what the latents look like after it. */
 export type GenerateEvent =
   | PrepareEvent
-  | { type: "started"; total: number; warnings: string[] }
-  | { type: "step"; index: number; total: number; timestep: number; sigma: number }
+  | { type: "started"; total: number; warnings: string[]; picture: Snapshot }
+  | {
+      type: "step";
+      /** Number of the step, from 1. */
+      index: number;
+      total: number;
+      timestep: number;
+      /** Noise level of what went into the step; infinite where a model starts from pure noise. */
+      sigma: number;
+      picture: Snapshot;
+    }
   | { type: "decoding" };
 
 /** From the page to the worker. */

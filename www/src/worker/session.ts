@@ -12,7 +12,7 @@ import type {
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
-import { encodePng } from "./picture.ts";
+import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
@@ -21,6 +21,7 @@ import { feignTimestampQuery } from "./timestamp_query.ts";
 /** One engine with one model, and at most one run at a time. */
 export class Session {
   #engine: Engine | undefined;
+  #canvas: OffscreenCanvas | undefined;
   #running = false;
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
@@ -50,12 +51,13 @@ export class Session {
       emit({ type: "prepare", stage, loaded, total });
     const info = await engine.load(source, onPart, source.checkpoint);
     engine.attach(params.canvas);
+    this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
     return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
   }
 
   tokens(prompt: string): { count: number; limit: number } {
-    return this.#loaded().tokens(prompt);
+    return this.#loaded().engine.tokens(prompt);
   }
 
   async generate(
@@ -67,20 +69,22 @@ export class Session {
     this.#running = true;
     let run: Run | undefined;
     try {
-      const engine = this.#loaded();
+      const { engine, canvas } = this.#loaded();
       await prepare(engine, this.#adapter, params, emit);
       run = await engine.start(params);
-      emit({ type: "started", total: run.total, warnings: run.warnings });
-      return await draw(run, signal, emit);
+      const { total, warnings } = run;
+      emit({ type: "started", total, warnings, picture: await snapshot(canvas) });
+      return await draw(run, canvas, signal, emit);
     } finally {
       run?.free();
       this.#running = false;
     }
   }
 
-  #loaded(): Engine {
-    if (!this.#engine) throw new EaselError("internal", "no model is loaded yet");
-    return this.#engine;
+  #loaded(): { engine: Engine; canvas: OffscreenCanvas } {
+    const [engine, canvas] = [this.#engine, this.#canvas];
+    if (!engine || !canvas) throw new EaselError("internal", "no model is loaded yet");
+    return { engine, canvas };
   }
 }
 
@@ -99,7 +103,12 @@ async function prepare(
   if (measured) await keepStrategies(adapter, engine.strategies);
 }
 
-async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
+async function draw(
+  run: Run,
+  canvas: OffscreenCanvas,
+  signal: AbortSignal,
+  emit: (event: GenerateEvent) => void,
+): Promise<Outcome> {
   let index = 0;
   for (;;) {
     await nextFrame();
@@ -107,13 +116,15 @@ async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) 
     const step = await run.step();
     if (!step) break;
     index = step.index;
-    emit({ type: "step", ...step });
+    emit({ type: "step", ...step, picture: await snapshot(canvas) });
   }
   emit({ type: "decoding" });
   await nextFrame();
   if (signal.aborted) return { type: "stopped", index, total: run.total };
   const { width, height, rgba } = await run.finish();
-  return { type: "finished", width, height, png: await encodePng(width, height, rgba) };
+  const picture = pixels(width, height, rgba);
+  const png = await encodePng(picture);
+  return { type: "finished", width, height, png, picture: await snapshot(picture) };
 }
 
 /** Lets the canvas reach the screen and messages reach us; a hidden page gives no frames, so a timer bounds the wait. */

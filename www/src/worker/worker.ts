@@ -87,7 +87,13 @@ async function answer(request: Request): Promise<void> {
 }
 
 function send(message: FromWorker): void {
-  postMessage(message);
+  postMessage(message, snapshots(message));
+}
+
+/** Pictures are handed over, not copied. */
+function snapshots(message: FromWorker): Transferable[] {
+  const content = message.type === "event" ? message.event : message.ok ? message.result : undefined;
+  return content && "picture" in content ? [content.picture] : [];
 }
 
 /** An exception that no request caught leaves its request without an end: all that run are told of it. */
