@@ -18,6 +18,13 @@ export interface LoadParams {
   canvas: OffscreenCanvas;
 }
 
+/** How large a model is, in bytes, and how much of it is in this browser. */
+export interface Survey {
+  size: number;
+  kept: number;
+  whole: boolean;
+}
+
 /** What a model's card says of its licence. */
 export interface Licence {
   name: string;
@@ -63,6 +70,12 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  /** What is known of a model; where nothing is kept of it, its host is asked when `ask` allows that. */
+  survey: {
+    params: { model: string; token: string | undefined; ask: boolean };
+    result: Survey | null;
+    event: DownloadEvent;
+  };
   finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };

@@ -24,6 +24,7 @@ function handle(
     case "generate":
       return session.generate(request.params, signal, emit);
     case "models":
+    case "survey":
     case "finish":
     case "verify":
     case "delete":
@@ -31,7 +32,7 @@ function handle(
   }
 }
 
-type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" }>;
+type KeepRequest = Extract<Request, { kind: "models" | "survey" | "finish" | "verify" | "delete" }>;
 
 /** What is about kept models and needs no engine. */
 async function keep(
@@ -46,7 +47,9 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    await new ModelDownload(new URL(model), store, options).complete();
+    const download = new ModelDownload(new URL(model), store, options);
+    if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
+    await download.complete();
   }
   return null;
 }
