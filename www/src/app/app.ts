@@ -6,7 +6,7 @@ import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form.ts";
 import { allowsF16 } from "./location.ts";
-import { type State, showState } from "./primary_button.ts";
+import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
 import { offerSettings } from "./settings/setting_choices.ts";
 import { endPicture, freshCanvas } from "./stage.ts";
@@ -47,9 +47,9 @@ export class App {
     this.#onLoadEnd = onLoadEnd;
   }
 
-  /** Waits for the user to ask for the model; called again when more is known of it. */
+  /** Waits for the user to ask for the first model; called again when more is known of it. */
   offer(survey: Survey | undefined): void {
-    if (this.#state !== "loading" && this.#state !== "offered") return;
+    if (this.#client) return;
     showOffer(this.#model.origin === location.origin ? undefined : modelName(this.#model), survey);
     hideProgress();
     this.#enter("offered", survey && survey.size - survey.kept);
@@ -80,7 +80,8 @@ export class App {
       const params = { device, f16, model: this.#model.href, token: tokenFor(this.#model), canvas };
       const progress = new LoadProgress();
       const onEvent = (event: LoadEvent) => {
-        this.#enter(event.type === "prepare" ? "loading" : "downloading");
+        const state = event.type === "prepare" ? "loading" : "downloading";
+        if (state !== this.#state) this.#enter(state);
         progress.show(event);
       };
       const options = { onEvent, signal: this.#stop.signal, transfer: [canvas] };
@@ -109,6 +110,7 @@ export class App {
 
   /** What the primary button does in the present state. */
   press(): void {
+    if (isWaiting()) return;
     const actions: Record<State, () => unknown> = {
       offered: () => this.load(),
       failed: () => this.load(),
@@ -171,7 +173,6 @@ export class App {
   }
 
   #enter(state: State, bytes?: number): void {
-    if (state === this.#state && bytes === undefined) return;
     this.#state = state;
     showState(state, bytes);
   }

@@ -6,7 +6,7 @@ import { announceFinished, type FinishedPicture } from "./finished.ts";
 import type { Replay } from "./process/replay.ts";
 import { Take } from "./process/take.ts";
 import { addToSeries, beginSeries } from "./series.ts";
-import { beginPicture, endPicture, offerDownload, withdrawDownload } from "./stage.ts";
+import { beginPicture, endPicture, offerDownload, showStage, withdrawDownload } from "./stage.ts";
 import { hideProgress, showPreparation, showProgress, showStatus, showStep, showWarnings } from "./status.ts";
 
 /** Draws `count` pictures and says how it ended; throws what the engine throws. Aborting `signal` ends all of them. */
@@ -20,6 +20,7 @@ export async function draw(
   beginSeries(count);
   withdrawDownload();
   showWarnings([]);
+  showStage();
   const progress = new SeriesProgress(count);
   for (let done = 0; done < count; done += 1) {
     const take = new Take({ ...params, seed: params.seed + done });

@@ -27,10 +27,20 @@ export function showState(state: State, bytes?: number): void {
   button.textContent = bytes === undefined ? LABELS[state] : `${LABELS[state]} (${fileSize(bytes)})`;
   document.body.dataset.state = state;
   const wayOut = WAYS_OUT[state];
-  button.disabled = wayOut !== undefined;
+  wait(wayOut !== undefined);
   if (wayOut === undefined) return;
   timer = window.setTimeout(() => {
     button.textContent = wayOut;
-    button.disabled = false;
+    wait(false);
   }, PATIENCE_MS);
+}
+
+/** Whether pressing does nothing at the moment. */
+export function isWaiting(): boolean {
+  return button.ariaDisabled === "true";
+}
+
+/** A button with `disabled` would lose the keyboard's focus. */
+function wait(waiting: boolean): void {
+  button.ariaDisabled = String(waiting);
 }

@@ -30,8 +30,12 @@ export function isStageEmpty(): boolean {
 export function beginPicture(prompt: string, width: number, height: number): void {
   reserve(width, height);
   frame.dataset.state = "drawing";
-  frame.scrollIntoView({ block: "nearest" });
   frame.querySelector("canvas")?.setAttribute("aria-label", `Picture of: ${prompt}`);
+}
+
+/** Brings the stage into view, where a phone has scrolled it away. */
+export function showStage(): void {
+  frame.scrollIntoView({ block: "nearest" });
 }
 
 export function endPicture(): void {

@@ -52,7 +52,7 @@ export class LoadProgress {
       showProgress("");
     } else if (event.type === "download") {
       const { loaded, total } = event;
-      showStatus(`Downloading the model, ${fileSize(total)}, once`);
+      showStatus("Downloading, once");
       const left = this.#pace.secondsLeft(loaded, total, performance.now());
       showProgress(`${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`, loaded / total);
     } else {
@@ -94,6 +94,7 @@ export function showError(error: EaselError): void {
   alertText.textContent = sentence(error.message);
   alertCode.textContent = error.code;
   alert.hidden = false;
+  alert.scrollIntoView({ block: "nearest" });
 }
 
 export function hideError(): void {

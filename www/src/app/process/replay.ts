@@ -1,6 +1,8 @@
 // The filmstrip and the scrubber under the picture, and the explanation that goes with what they show.
+import { asEaselError } from "../../shared/errors.ts";
 import { element } from "../elements.ts";
 import { fileName, reserve, showOver } from "../stage.ts";
+import { showError } from "../status.ts";
 import { animationOf } from "./animation.ts";
 import { BEFORE_ANY, explanationOf, factsOf, STAGES, stageOf } from "./moments.ts";
 import type { Take } from "./take.ts";
@@ -72,7 +74,7 @@ export class Replay {
 
   #show(): void {
     const frames = this.#take?.frames ?? [];
-    area.dataset.state = frames.length > 0 ? "full" : "empty";
+    area.dataset.state = this.#take ? "full" : "empty";
     scrubber.disabled = play.disabled = save.disabled = frames.length < 2;
     for (const button of this.#stages) button.disabled = frames.length < 2;
     scrubber.max = String(Math.max(0, frames.length - 1));
@@ -146,13 +148,23 @@ export class Replay {
     const take = this.#take;
     if (!take) return;
     save.disabled = true;
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await animationOf(take));
-    link.download = fileName(take.params.prompt, take.params.seed, "-steps");
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    try {
+      const { prompt, seed } = take.params;
+      download(await animationOf(take), fileName(prompt, seed, "-steps"));
+    } catch (error) {
+      showError(asEaselError(error));
+    }
     save.disabled = false;
   }
+}
+
+function download(file: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  // The browser reads the file after the click has returned.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function inItem(button: HTMLButtonElement): HTMLLIElement {

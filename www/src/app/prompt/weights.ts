@@ -5,7 +5,7 @@ const MOST = 2;
 /** What round brackets without a number mean. */
 const BRACKETS = 1.1;
 const WEIGHT = /:\s*(\d+(?:\.\d+)?)\s*$/;
-const BETWEEN_WORDS = /[\s,.;:()[\]<>|]/;
+const BETWEEN_WORDS = /[\s,.;:()[\]<>|\\]/;
 
 /** A text with a selection. */
 export interface Selected {
