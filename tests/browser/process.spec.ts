@@ -72,7 +72,7 @@ test("the filmstrip is scrubbed with the pointer", async ({ easel }) => {
   await strip.click({ position: { x: 3, y: 20 } });
   await said(easel, /^Noise/);
   await easel.page.mouse.down();
-  await strip.hover({ position: { x: 40, y: 20 } });
+  await strip.hover({ position: { x: 90, y: 20 } });
   await said(easel, /^Step 1 of 8/);
 });
 
@@ -123,6 +123,7 @@ interface DecodedFrame {
 async function decodeAnimation(base64: string): Promise<DecodedFrame[]> {
   const data = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const decoder = new ImageDecoder({ data, type: "image/png" });
+  await decoder.tracks.ready;
   await decoder.completed;
   const frames: DecodedFrame[] = [];
   for (let frameIndex = 0; frameIndex < (decoder.tracks.selectedTrack?.frameCount ?? 0); frameIndex += 1) {
