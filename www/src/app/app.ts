@@ -1,10 +1,11 @@
 import { asEaselError } from "../shared/errors.ts";
-import { modelName } from "../shared/model_address.ts";
+import { isLocal, modelName } from "../shared/model_address.ts";
 import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
 import { draw } from "./drawing.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form.ts";
+import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
@@ -73,12 +74,14 @@ export class App {
     hideError();
     showStatus("Loading the engine");
     showProgress("");
+    const model = this.#model;
     try {
       const canvas = freshCanvas();
       this.#replay.canvasGone();
       const f16 = allowsF16(new URL(location.href));
-      const params = { device, f16, model: this.#model.href, token: tokenFor(this.#model), canvas };
-      const progress = new LoadProgress();
+      const [token, files] = [tokenFor(model), givenFiles(model)];
+      const params = { device, f16, model: model.href, token, files, canvas };
+      const progress = new LoadProgress(isLocal(model));
       const onEvent = (event: LoadEvent) => {
         const state = event.type === "prepare" ? "loading" : "downloading";
         if (state !== this.#state) this.#enter(state);

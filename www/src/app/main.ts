@@ -1,5 +1,6 @@
 // Entry of the page: puts the parts together.
 import { asEaselError } from "../shared/errors.ts";
+import { isLocal } from "../shared/model_address.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
@@ -35,10 +36,13 @@ function start(): void {
   }
 }
 
-/** A model that is not here yet is a question to the user. Another site hears of it only when the answer is yes. */
+/**
+ * A model that is not here yet is a question to the user; a local one has only one answer. Another site hears of it only
+ * when the answer is yes.
+ */
 async function loadOrOffer(first: App, model: URL): Promise<void> {
   const known = await models.survey(model, false);
-  if (known?.whole) return first.load();
+  if (known?.whole || isLocal(model)) return first.load();
   first.offer(known);
   if (!known && model.origin === location.origin) first.offer(await models.survey(model, true));
 }

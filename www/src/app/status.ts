@@ -44,7 +44,13 @@ export function showOffer(model: string | undefined, survey: Survey | undefined)
 
 /** Says how far a load is. */
 export class LoadProgress {
+  readonly #local: boolean;
   readonly #pace = new TransferPace();
+
+  /** `local` is for models of this device. */
+  constructor(local: boolean) {
+    this.#local = local;
+  }
 
   show(event: LoadEvent): void {
     if (event.type === "waiting") {
@@ -52,7 +58,7 @@ export class LoadProgress {
       showProgress("");
     } else if (event.type === "download") {
       const { loaded, total } = event;
-      showStatus("Downloading, once");
+      showStatus(this.#local ? "Copying into this browser" : "Downloading, once");
       const left = this.#pace.secondsLeft(loaded, total, performance.now());
       showProgress(`${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`, loaded / total);
     } else {

@@ -7,6 +7,18 @@ export type { GenerateParams, ModelInfo };
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
 
+/** A file that the user gave to the page. */
+export interface GivenFile {
+  /** Path from the folder that was given, with `/`; for a file by itself its name. */
+  path: string;
+  file: Blob;
+  /** When it was changed last, in milliseconds since 1970. */
+  modified: number;
+}
+
+/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
+export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -15,6 +27,8 @@ export interface LoadParams {
   model: string;
   /** Access token for the origin of that address. */
   token: string | undefined;
+  /** Files of a local model, by their paths in it, where the page has them. */
+  files: GivenFile[] | undefined;
   canvas: OffscreenCanvas;
 }
 
@@ -72,14 +86,26 @@ export interface Requests {
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
   /** What is known of a model; where nothing is kept of it, its host is asked when `ask` allows that. */
   survey: {
-    params: { model: string; token: string | undefined; ask: boolean };
+    params: Pick<LoadParams, "model" | "token" | "files"> & { ask: boolean };
     result: Survey | null;
     event: DownloadEvent;
   };
-  finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
+  finish: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
+  /** Says what the user gave; nothing is kept yet. */
+  recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };
   delete: { params: { model: string }; result: null; event: never };
+  /** Writes a whole model into `folder`, or without one into a file, which is there for as long as the worker. */
+  save: {
+    params: { model: string; folder: FileSystemDirectoryHandle | undefined };
+    result: { name: string; file?: File };
+    event: SaveEvent;
+  };
 }
 export type Kind = keyof Requests;
 
@@ -88,6 +114,7 @@ type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: num
 /** `waiting` is for another tab that writes to the same model. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
+export type SaveEvent = { type: "saving"; loaded: number; total: number };
 export type LoadEvent = DownloadEvent | PrepareEvent;
 
 /** `picture` of `started` is the noise that the run begins with, those of `step` what the latents look like after it. */
