@@ -54,6 +54,7 @@ impl Model {
             seed: case.seed,
             width: case.width,
             height: case.height,
+            init_image: None,
             given: Given::default(),
         })
     }

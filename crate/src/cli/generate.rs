@@ -118,6 +118,7 @@ fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> 
         seed,
         width,
         height,
+        init_image: None,
         given,
     }
 }

@@ -1,5 +1,6 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
+mod init_image;
 mod part;
 mod plan;
 mod prepare;
@@ -26,6 +27,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
+pub use init_image::InitImage;
 pub use part::{Loading, Part};
 pub use prepare::{Memory, Preparation};
 pub use request::{Given, Numbers, Request};
@@ -286,6 +288,7 @@ impl Pipeline {
             seed: 0,
             width: sizes.width,
             height: sizes.height,
+            init_image: None,
             given: Given::default(),
         }
     }

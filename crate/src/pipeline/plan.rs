@@ -21,6 +21,10 @@ impl Plan {
     pub(super) fn new(pipeline: &Pipeline, request: &Request) -> Result<Self> {
         let description = pipeline.description();
         let (height, width) = request.check(description.sizes(), description.vae.latent_channels())?;
+        if request.init_image.is_some() {
+            let reason = "is not drawn from yet".into();
+            return Err(Error::Parameter { name: "image".into(), reason });
+        }
         let kind = request.sampler.or_else(|| description.sampler());
         let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();

@@ -1,6 +1,6 @@
 //! What a user asks for, and the checks that need no model run.
 
-use super::Sizes;
+use super::{InitImage, Sizes};
 use crate::error::{Error, Result};
 use crate::sampler::SamplerKind;
 
@@ -26,6 +26,8 @@ pub struct Request {
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
+    /// A picture to start from; `None` starts from noise alone.
+    pub init_image: Option<InitImage>,
     /// Random numbers to use instead of the seed's.
     pub given: Given,
 }
@@ -33,7 +35,7 @@ pub struct Request {
 /// Standard normal numbers that were drawn elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// The first latents, before the sampler scales them.
+    /// The first latents, before the sampler scales them; the noise that is added to a picture to start from.
     pub latents: Option<Numbers>,
     /// Fresh noise of calls, by the call's number.
     pub noise: std::collections::BTreeMap<usize, Numbers>,
@@ -62,6 +64,9 @@ impl Request {
         }
         let height = latent_side("height", self.height, sizes.factor)?;
         let width = latent_side("width", self.width, sizes.factor)?;
+        if let Some(init_image) = &self.init_image {
+            init_image.check(self.width, self.height)?;
+        }
         let expected = [1, latent_channels, height, width];
         let noise = self.given.noise.iter().map(|(call, numbers)| (format!("noise.{call}"), numbers));
         for (tensor, numbers) in
