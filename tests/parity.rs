@@ -12,10 +12,10 @@ use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::model::AddedCond;
 use easel::model::unet::UNet2DConditionModel;
-use easel::model::vae::VaeEncoder;
+use easel::model::vae::{LatentDistribution, VaeEncoder};
 use easel::pipeline::{Encoded, Given, Numbers, Pipeline, Request, Run, planes};
 use easel::random::TorchGenerator;
-use easel::sampler::{Sampler, build};
+use easel::sampler::{Sampler, Span, build};
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
 use golden::{Case, Comparison, GOLDENS, Golden};
@@ -70,7 +70,7 @@ impl Model {
     }
 
     fn sampler(&self, request: &Request) -> TestResult<Sampler> {
-        Ok(build(request.sampler, &self.pipeline.description().scheduler, request.steps)?)
+        Ok(build(request.sampler, &self.pipeline.description().scheduler, request.steps, Span::All)?)
     }
 
     /// `[1, c, h, w]` to `[1, h*w, c]` on the device.
@@ -135,11 +135,14 @@ impl Model {
 
     async fn vae_encode(&self, golden: &mut Comparison<'_>) -> TestResult {
         let ([_, channels, height, width], image) = golden.golden.tensor("vae.image")?;
-        let latents = self.vae_encoder.forward(self.upload(image, channels), height, width);
+        let moments = self.vae_encoder.forward(self.upload(image, channels), height, width);
+        let [_, _, channels] = moments.dims();
         let vae = &self.pipeline.description().vae;
-        let mean = latents / vae.scaling_factor() + vae.shift_factor();
-        let mean = self.pipeline.hardware().read(mean).await?;
-        golden.compare("vae.latents", &planes(&mean, vae.latent_channels()))
+        let moments = planes(&self.pipeline.hardware().read(moments).await?, channels);
+        let LatentDistribution { mean, .. } = LatentDistribution::new(&moments, vae);
+        let (scale, shift) = (vae.scaling_factor() as f32, vae.shift_factor() as f32);
+        let mean: Vec<f32> = mean.iter().map(|mean| mean / scale + shift).collect();
+        golden.compare("vae.latents", &mean)
     }
 
     async fn run(&self, request: Request, golden: &mut Comparison<'_>) -> TestResult {

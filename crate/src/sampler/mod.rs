@@ -22,12 +22,12 @@ pub use config::{
     BetaSchedule, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig, SolverType,
     TimestepSpacing,
 };
-pub use plan::{ModelCall, Sampler, Slot, Update};
+pub use plan::{ModelCall, Sampler, Slot, Span, Update};
 use settings::Settings;
 
 use crate::error::{Error, Result};
 
-/// Lays out a run of `steps` steps with the named sampler, or with the config's own where `kind` is `None`.
+/// Lays out `span` of a run of `steps` steps with the named sampler, or with the config's own where `kind` is `None`.
 ///
 /// A sampler that is not the config's own is set up as diffusers' `from_config` does it: with the config's fields that
 /// it knows and its own defaults for the rest.
@@ -35,18 +35,32 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Parameter`] for steps that the schedule does not have, [`Error::UnsupportedClass`] for a scheduler that
 /// Easel does not run, [`Error::Config`] for values of the config that the sampler cannot work with.
-pub fn build(kind: Option<SamplerKind>, config: &SchedulerConfig, steps: usize) -> Result<Sampler> {
+pub fn build(
+    kind: Option<SamplerKind>,
+    config: &SchedulerConfig,
+    steps: usize,
+    span: Span,
+) -> Result<Sampler> {
     let settings = Settings::resolve(kind, config)?;
     settings::check_steps(steps, settings.num_train_timesteps, "num_train_timesteps")?;
+    let (start, share) = match span {
+        Span::All => (0, 1.0),
+        Span::From(start) => (start, 1.0),
+        Span::Below(share) => (0, share),
+    };
     let sampler = match settings.kind {
-        SamplerKind::Ddim => ddim::plan(&settings, steps),
-        SamplerKind::Pndm => pndm::plan(&settings, steps),
-        SamplerKind::Euler => Ok(euler::plan(&settings, steps)),
-        SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(&settings, steps)),
-        SamplerKind::DpmPp2M | SamplerKind::DpmPp2MKarras => Ok(dpmpp_2m::plan(&settings, steps)),
-        SamplerKind::UniPc => Ok(unipc::plan(&settings, steps)),
-        SamplerKind::Lcm => lcm::plan(&settings, steps),
+        SamplerKind::Ddim => ddim::plan(&settings, steps, start),
+        SamplerKind::Pndm => pndm::plan(&settings, steps, start),
+        SamplerKind::Euler => Ok(euler::plan(&settings, steps, start)),
+        SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(&settings, steps, start)),
+        SamplerKind::DpmPp2M | SamplerKind::DpmPp2MKarras => Ok(dpmpp_2m::plan(&settings, steps, start)),
+        SamplerKind::UniPc => Ok(unipc::plan(&settings, steps, start)),
+        SamplerKind::Lcm => lcm::plan(&settings, steps, start, share),
     }?;
+    if sampler.calls.is_empty() {
+        let reason = format!("leaves none of {steps} steps to make: raise it, or the steps");
+        return Err(Error::Parameter { name: "strength".into(), reason });
+    }
     if sampler.is_finite() {
         return Ok(sampler);
     }
@@ -138,7 +152,7 @@ mod tests {
     type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
 
     fn build_from(kind: Option<SamplerKind>, json: &str, steps: usize) -> Result<Sampler> {
-        build(kind, &SchedulerConfig::from_json(json)?, steps)
+        build(kind, &SchedulerConfig::from_json(json)?, steps, Span::All)
     }
 
     /// Every term and every written slot exists, and no history is read before it was written.
