@@ -210,6 +210,47 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_start_later_are_sound() -> TestResult {
+        let config = SchedulerConfig::from_json(r#"{"_class_name": "PNDMScheduler"}"#)?;
+        for kind in SamplerKind::ALL {
+            let whole = build(Some(kind), &config, 9, Span::All)?.calls;
+            for start in 0..9 {
+                let name = format!("{} from {start}", kind.as_str());
+                let sampler = build(Some(kind), &config, 9, Span::From(start))?;
+                assert_eq!(sampler.calls.len(), whole.len() - start, "{name}");
+                assert_sound(&sampler, &name);
+                let levels = |calls: &[ModelCall]| -> Vec<_> {
+                    calls.iter().map(|call| (call.timestep, call.sigma, call.noised())).collect()
+                };
+                assert_eq!(levels(&sampler.calls), levels(&whole[start..]), "{name}");
+            }
+            assert_eq!(code(build(Some(kind), &config, 9, Span::From(10))), "bad_parameter", "{kind:?}");
+        }
+        let below = |steps, share| build(Some(SamplerKind::Lcm), &config, steps, Span::Below(share));
+        let timesteps: Vec<f64> = below(4, 0.5)?.calls.iter().map(|call| call.timestep).collect();
+        assert_eq!(timesteps, [499.0, 379.0, 259.0, 139.0]);
+        assert_eq!(code(below(4, 0.07)), "bad_parameter");
+        Ok(())
+    }
+
+    #[test]
+    fn noise_is_as_strong_as_a_call_expects() -> TestResult {
+        for class in ["DDIMScheduler", "EulerDiscreteScheduler"] {
+            let sampler = build_from(None, &format!(r#"{{"_class_name": "{class}"}}"#), 5)?;
+            for call in &sampler.calls {
+                let (clean, noise) = call.noised();
+                assert!((noise / clean / call.sigma - 1.0).abs() < 1e-12, "{class}: {call:?}");
+                let variance = (clean * call.input_scale).powi(2) + (noise * call.input_scale).powi(2);
+                assert!((variance - 1.0).abs() < 1e-12, "{class}: {call:?}");
+            }
+        }
+        let nothing =
+            ModelCall { timestep: 999.0, sigma: f64::INFINITY, input_scale: 1.0, updates: Vec::new() };
+        assert_eq!(nothing.noised(), (0.0, 1.0), "zero terminal SNR");
+        Ok(())
+    }
+
+    #[test]
     fn impossible_numbers_of_steps_are_refused() {
         let json = r#"{"_class_name": "DDIMScheduler"}"#;
         for (kind, steps) in [(None, 0), (None, 1000), (None, 1001), (Some(SamplerKind::Lcm), 51)] {
