@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
-use super::picture::Init;
+use super::init::Init;
 use super::{Generate, tune};
 
 /// Most pictures of one call.
