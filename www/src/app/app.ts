@@ -12,6 +12,7 @@ import type {
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
+import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
@@ -93,7 +94,9 @@ export class App {
     try {
       const canvas = freshCanvas();
       const f16 = allowsF16(new URL(location.href));
-      const params = { device, f16, model: this.#model.href, token: tokenFor(this.#model), canvas };
+      const model = this.#model;
+      const [token, files] = [tokenFor(model), givenFiles(model)];
+      const params = { device, f16, model: model.href, token, files, canvas };
       const onEvent = (event: LoadEvent) => {
         this.#enter(event.type === "prepare" ? "loading" : "downloading");
         showLoadEvent(event);

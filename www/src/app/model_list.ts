@@ -5,6 +5,7 @@ import { hubModel, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
+import { givenFiles } from "./given_files.ts";
 import { builtPlaces, readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { sentence } from "./status.ts";
@@ -115,7 +116,8 @@ export class ModelList {
       open: () => this.#open(model),
       finish: (signal, onEvent) =>
         attempt(async (client) => {
-          const params = { model, token: tokenFor(new URL(model)) };
+          const address = new URL(model);
+          const params = { model, token: tokenFor(address), files: givenFiles(address) };
           await client.request("finish", params, { signal, onEvent });
           return "";
         }),

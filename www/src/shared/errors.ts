@@ -13,6 +13,8 @@ export type PageErrorCode =
   | "model_address"
   | "model_host"
   | "model_not_found"
+  | "needs_files"
+  | "unreadable_file"
   | "quota"
   | "storage"
   | "cancelled"

@@ -25,6 +25,8 @@ export interface HubModel {
 }
 
 const OWN_FOLDER = "models/";
+const LOCAL = "local:";
+const LOCAL_MODEL = /^local:\/[0-9a-f]{16}\/[^/?#]+\/?$/;
 const REPOSITORY = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 const RESOLVE = /^(.*\/)([^/]+)\/([^/]+)\/resolve\/([^/]+)\/(.*)$/;
 const REPOSITORY_PAGE = /^\/([\w.-]+)\/([\w.-]+)(?:\/(?:tree|blob|resolve)\/([^/]+)(\/.*)?)?\/?$/;
@@ -37,6 +39,7 @@ const REPOSITORY_PAGE = /^\/([\w.-]+)\/([\w.-]+)(?:\/(?:tree|blob|resolve)\/([^/
  */
 export function modelAddress(text: string, places: Places): URL {
   const name = text.trim();
+  if (LOCAL_MODEL.test(name)) return new URL(name);
   const url =
     REPOSITORY.test(name) && !name.startsWith(OWN_FOLDER) ? ofRepository(name, places) : parse(name, places);
   if (url.username || url.password) {
@@ -94,5 +97,28 @@ export function hubFolder({ hub, owner, name, folder }: HubModel, kind: string, 
 export function modelName(model: URL): string {
   const onHub = hubModel(model);
   if (onHub) return `${onHub.owner}/${onHub.name}`;
-  return model.pathname.split("/").filter(Boolean).at(-1) ?? model.host;
+  const name = model.pathname.split("/").filter(Boolean).at(-1);
+  return name === undefined ? model.host : decoded(name);
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+/**
+ * Address of a model that the user gave: `local:/FINGERPRINT/NAME/` for a folder, without the last slash for a file. It is
+ * the same whenever the same files are given, and only for them.
+ */
+export function localAddress(fingerprint: string, name: string, kind: "folder" | "file"): URL {
+  // Paths have a meaning for names of dots, and characters may be halves.
+  const harmless = name.replace(/[^\p{L}\p{N}._ -]/gu, "_").replace(/^\.+/, "") || "model";
+  return new URL(`${LOCAL}/${fingerprint}/${encodeURIComponent(harmless)}${kind === "folder" ? "/" : ""}`);
+}
+
+export function isLocal(model: URL): boolean {
+  return model.protocol === LOCAL;
 }

@@ -7,6 +7,15 @@ export type { GenerateParams, ModelInfo };
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
 
+/** A file that the user gave to the page. */
+export interface GivenFile {
+  /** Path from the folder that was given, with `/`; for a file by itself its name. */
+  path: string;
+  file: Blob;
+  /** When it was changed last, in milliseconds since 1970. */
+  modified: number;
+}
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -15,6 +24,8 @@ export interface LoadParams {
   model: string;
   /** Access token for the origin of that address. */
   token: string | undefined;
+  /** Files of a local model, by their paths in it, where the page has them. */
+  files: GivenFile[] | undefined;
   canvas: OffscreenCanvas;
 }
 
@@ -63,7 +74,11 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
-  finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
+  finish: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };
   delete: { params: { model: string }; result: null; event: never };

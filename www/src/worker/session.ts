@@ -13,6 +13,7 @@ import { type DeviceDecision, decideDevice } from "./device.ts";
 import { inUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
+import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
@@ -33,12 +34,9 @@ export class Session {
     this.#engine = engine;
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
-    const source = await ModelSource.open(new URL(params.model), {
-      ...USUAL,
-      token: params.token,
-      signal,
-      emit,
-    });
+    const options = { ...USUAL, token: params.token, signal, emit };
+    const provider = providerOf(new URL(params.model), params.files, options);
+    const source = await ModelSource.open(provider, options);
     const info = await inUse(params.model, () =>
       engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
     );

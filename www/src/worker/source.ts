@@ -3,6 +3,7 @@ import { asEaselError, EaselError } from "../shared/errors.ts";
 import { intactChunk } from "./file_download.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
 import type { PlannedFile } from "./plan.ts";
+import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
 /** A whole model, read from the store. */
@@ -21,12 +22,12 @@ export class ModelSource implements Source {
     this.#files = new Map(files.map((file) => [file.path, file]));
   }
 
-  /** Completes the model at an address and opens it. */
-  static async open(base: URL, options: DownloadOptions): Promise<ModelSource> {
+  /** Completes a model and opens it. */
+  static async open(provider: Provider, options: DownloadOptions): Promise<ModelSource> {
     const store = await Store.open();
-    const download = new ModelDownload(base, store, options);
+    const download = new ModelDownload(provider, store, options);
     const { files } = await download.complete();
-    return new ModelSource(base.href, store, download, files);
+    return new ModelSource(provider.address, store, download, files);
   }
 
   async size(path: string): Promise<number | undefined> {

@@ -3,6 +3,7 @@ import { EaselError, toWire } from "../shared/errors.ts";
 import type { DownloadEvent, FromWorker, Kind, Requests, ToWorker, VerifyEvent } from "../shared/protocol.ts";
 import { deleteModel, listModels, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
+import { providerOf } from "./provider.ts";
 import { Session } from "./session.ts";
 import { Store } from "./store.ts";
 
@@ -46,7 +47,8 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    await new ModelDownload(new URL(model), store, options).complete();
+    const provider = providerOf(new URL(model), request.params.files, options);
+    await new ModelDownload(provider, store, options).complete();
   }
   return null;
 }
