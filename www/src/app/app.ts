@@ -11,6 +11,7 @@ import type {
 } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
+import { announceFinished } from "./finished.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
@@ -168,6 +169,7 @@ export class App {
     if (outcome.type === "finished") {
       noteUsedSeed(params.seed);
       offerDownload(outcome.png, params.prompt, params.seed);
+      announceFinished({ ...outcome, params });
       showStatus("Done");
       hideProgress(`${outcome.width}×${outcome.height} · seed ${params.seed}`);
     } else {

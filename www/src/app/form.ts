@@ -26,6 +26,7 @@ let defaults: Partial<Record<Field, string>> = {};
 /** Whether a picture was made with the seed that the form shows. */
 let seedUsed = false;
 let storedOfModel = STORED;
+const additions: ((params: GenerateParams) => GenerateParams)[] = [];
 
 const form = element("form", HTMLFormElement);
 export const prompt = fields.prompt;
@@ -92,6 +93,11 @@ export function setField(name: Field, value: string): void {
   persist();
 }
 
+/** What a field shows now. */
+export function fieldValue(name: Field): string {
+  return fields[name].value;
+}
+
 /**
  * What to draw; `undefined` when a field is not valid, which the browser then shows. A seed that has had its picture and
  * is not locked makes way for a new one.
@@ -102,7 +108,7 @@ export function readForm(): GenerateParams | undefined {
   if (!form.reportValidity()) return undefined;
   if (seedUsed && !lock.checked) setField("seed", randomSeed());
   const { prompt, negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
-  return {
+  const params: GenerateParams = {
     prompt: prompt.value,
     negative_prompt: negative_prompt.value,
     steps: steps.valueAsNumber,
@@ -112,6 +118,12 @@ export function readForm(): GenerateParams | undefined {
     width: width.valueAsNumber,
     height: height.valueAsNumber,
   };
+  return additions.reduce((before, add) => add(before), params);
+}
+
+/** Lets `add` complete what `readForm` returns, with what is not in a field of the form. */
+export function onReadForm(add: (params: GenerateParams) => GenerateParams): void {
+  additions.push(add);
 }
 
 /** Notes that a picture was made with this seed; another one may stand in the form by now. */

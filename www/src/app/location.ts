@@ -45,6 +45,12 @@ export function locationOf(page: URL, { model, bundled }: Wish): URL {
   return url;
 }
 
+/** What names a model in a link to this page; `undefined` for the bundled one. */
+export function modelInLink(model: URL, page: URL): string | undefined {
+  if (model.href === new URL(BUNDLED, new URL(".", page)).href) return undefined;
+  return model.origin === page.origin ? model.pathname : model.href;
+}
+
 /** Whether `?precision=f16` lets the GPU compute in f16. */
 export function allowsF16(page: URL): boolean {
   return page.searchParams.get("precision") === "f16";

@@ -6,6 +6,7 @@ import { element } from "./elements.ts";
 import { prompt, setUpForm, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
 import { ModelList } from "./model_list.ts";
+import { setUpPictures, takeLink } from "./pictures.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 
@@ -16,10 +17,12 @@ let app: App | undefined;
 /** Loads what the page's address asks for. */
 function start(): void {
   try {
+    const link = takeLink();
     const wish = readLocation(new URL(location.href));
     const { model, device } = wish;
     select.value = device ?? select.value;
     dress(wish);
+    if (link) useSettings(link, "A link has filled the form.");
     if (app) return void app.open(model, tuneOf(wish));
     app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
     void loadOrOffer(app, model);
@@ -70,6 +73,7 @@ function refuse(error: unknown): void {
 }
 
 setUpForm();
+const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
 document.addEventListener("keydown", (event) => {

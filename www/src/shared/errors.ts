@@ -15,6 +15,7 @@ export type PageErrorCode =
   | "model_not_found"
   | "needs_files"
   | "unreadable_file"
+  | "bad_picture"
   | "quota"
   | "storage"
   | "cancelled"
