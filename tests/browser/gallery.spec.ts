@@ -34,7 +34,9 @@ test("every picture is kept with its settings, over a reload, and in the file it
   expect(name).toBe("狐-2.png");
   const text =
     "狐\nNegative prompt: rain\nSteps: 1, Sampler: DDIM, CFG scale: 4, Seed: 2, Size: 64x64, Model: starter, RNG: CPU, Version: easel 0.1.0";
-  expect(await readPng(new Blob([new Uint8Array(bytes)]))).toMatchObject({ texts: [{ keyword: "parameters", text }] });
+  expect(await readPng(new Blob([new Uint8Array(bytes)]))).toMatchObject({
+    texts: [{ keyword: "parameters", text }],
+  });
   await page.reload();
   await expect(cells(page)).toHaveCount(2);
   await named(page, "a red fox, sitting").click();

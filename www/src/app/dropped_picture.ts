@@ -3,7 +3,7 @@ import { asEaselError } from "../shared/errors.ts";
 import { type PictureSettings, pictureSettings } from "../shared/picture_settings.ts";
 import { readPng } from "../shared/png_text.ts";
 import type { Settings } from "../shared/settings.ts";
-import { filesOf, holds, registerTaker } from "./drop.ts";
+import { filesOf, holdsOnly, registerTaker } from "./drop.ts";
 import { button, make } from "./make.ts";
 import { factList, factsOf } from "./picture_facts.ts";
 import { showError } from "./status.ts";
@@ -22,7 +22,8 @@ export interface DroppedHost {
 /** Takes pictures that are dropped on the page or pasted into it. */
 export function takePictures(host: DroppedHost): void {
   registerTaker({
-    takes: (transfer) => holds(transfer, "image/"),
+    hint: "Drop the picture to start from it, or to read its settings",
+    takes: (transfer) => holdsOnly(transfer, "image/"),
     take: (transfer, target) => {
       const [file] = filesOf(transfer, "image/");
       const direct = target instanceof Element && target.closest("#picture-input") !== null;

@@ -1,4 +1,4 @@
-import { modelAddress, type Places } from "../shared/model_address.ts";
+import { isLocal, modelAddress, type Places } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
 
 declare const __MODEL_PLACES__: { hub: string; modelBaseUrl: string; hosts: string[] };
@@ -45,9 +45,9 @@ export function locationOf(page: URL, { model, bundled }: Wish): URL {
   return url;
 }
 
-/** What names a model in a link to this page; `undefined` for the bundled one. */
+/** What names a model in a link to this page; `undefined` for the bundled one, and for files that only this device has. */
 export function modelInLink(model: URL, page: URL): string | undefined {
-  if (model.href === new URL(BUNDLED, new URL(".", page)).href) return undefined;
+  if (isLocal(model) || model.href === new URL(BUNDLED, new URL(".", page)).href) return undefined;
   return model.origin === page.origin ? model.pathname : model.href;
 }
 

@@ -26,6 +26,9 @@ export interface GivenFile {
   modified: number;
 }
 
+/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
+export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -89,9 +92,17 @@ export interface Requests {
     result: null;
     event: DownloadEvent;
   };
+  /** Says what the user gave; nothing is kept yet. */
+  recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };
   delete: { params: { model: string }; result: null; event: never };
+  /** Writes a whole model into `folder`, or without one into a file, which is there for as long as the worker. */
+  save: {
+    params: { model: string; folder: FileSystemDirectoryHandle | undefined };
+    result: { name: string; file?: File };
+    event: SaveEvent;
+  };
 }
 export type Kind = keyof Requests;
 
@@ -100,6 +111,7 @@ type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: num
 /** `waiting` is for another tab that writes to the same model. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
+export type SaveEvent = { type: "saving"; loaded: number; total: number };
 export type LoadEvent = DownloadEvent | PrepareEvent;
 
 /** `picture` of `started` is the noise that the run begins with, those of `step` what the latents look like after it. */

@@ -1,6 +1,6 @@
 // What a host knows of the files of a model, before the first large byte is fetched.
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { type HubModel, hubFolder } from "../shared/model_address.ts";
+import { checkpointName, type HubModel, hubFolder } from "../shared/model_address.ts";
 import type { Licence } from "../shared/protocol.ts";
 import { checkGitBlob, linkedSha256, parsePointer } from "./digest.ts";
 import { announcedLength, contentRange, validatorOf } from "./file_bytes.ts";
@@ -12,10 +12,13 @@ import { Transient, withRetries } from "./retries.ts";
 const COMMIT = /^[0-9a-f]{40}$/;
 const COMMIT_IN_PATH = /\/([0-9a-f]{40})\//;
 const CARD = "README.md";
+/** Files that nearly every repository of a hub has. */
+const SMALL_FILES = [".gitattributes", CARD];
 
 /** A host's files. On a hub, the first answer names the commit that all others then come from. */
 export class HostShelf implements Shelf {
   readonly name: string;
+  readonly checkpoint: string | undefined;
   readonly #hub: HubModel | undefined;
   #host: Host;
   #commit: string | undefined;
@@ -24,6 +27,7 @@ export class HostShelf implements Shelf {
     this.#host = host;
     this.#hub = host.hub;
     this.name = host.base.href;
+    this.checkpoint = checkpointName(host.base);
   }
 
   get commit(): string | undefined {
@@ -31,13 +35,25 @@ export class HostShelf implements Shelf {
   }
 
   small(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    return withRetries(this.#host.retries(), async () => {
-      const found = await this.#host.small(path);
+    return this.#small(this.#host, path);
+  }
+
+  #small(host: Host, path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return withRetries(host.retries(), async () => {
+      const found = await host.small(path);
       if (!found) return undefined;
       if (this.#hub) await checkGitBlob(path, found.bytes, found.headers);
       this.#pin(found);
       return found.bytes;
     });
+  }
+
+  /** A small file of the repository that a hub's model is in. */
+  async #repositoryFile(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const hub = this.#hub;
+    if (!hub) return undefined;
+    const folder = hubFolder({ ...hub, folder: "" }, "resolve", this.#commit ?? hub.revision);
+    return this.#small(this.#host.at(folder), path);
   }
 
   #pin({ headers, url }: { headers: Headers; url: string }): void {
@@ -47,7 +63,11 @@ export class HostShelf implements Shelf {
     if (this.#commit) this.#host = this.#host.at(hubFolder(this.#hub, "resolve", this.#commit));
   }
 
-  large(path: string): Promise<FileFacts | undefined> {
+  async large(path: string): Promise<FileFacts | undefined> {
+    // The way to a large file hides its headers, so that only a small one tells the commit.
+    for (const name of SMALL_FILES) {
+      if (this.#hub && this.#commit === undefined) await this.#repositoryFile(name);
+    }
     return withRetries(this.#host.retries(), async () => {
       const met = await this.#meet(path);
       if (!met) return undefined;
@@ -90,8 +110,8 @@ export class HostShelf implements Shelf {
 
   async licence(): Promise<Licence | undefined> {
     const hub = this.#host.hub;
-    const card = hub && (await this.#host.small(CARD).catch(() => undefined));
-    return hub && card && licenceOf(new TextDecoder().decode(card.bytes), hub);
+    const card = hub && (await this.#repositoryFile(CARD).catch(() => undefined));
+    return hub && card && licenceOf(new TextDecoder().decode(card), hub);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Plan, Planned, PlannedFile } from "./plan.ts";
 import { planModel } from "./planner.ts";
 import type { ByteSource, Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
+import { checkCheckpoint } from "./weights_kind.ts";
 
 /** A kept model is not held up for long by the question whether it is still the host's. */
 const MANIFEST_PATIENCE = { ...PATIENCE, attempts: 1, stallMs: 4000 };
@@ -24,8 +25,10 @@ export class HttpProvider implements Provider {
     return this.#host.base.href;
   }
 
-  plan(chunkSize: number): Promise<Planned> {
-    return planModel(new HostShelf(this.#host), chunkSize);
+  async plan(chunkSize: number): Promise<Planned> {
+    const planned = await planModel(new HostShelf(this.#host), chunkSize);
+    await checkCheckpoint(this, planned.plan);
+    return planned;
   }
 
   /** Whether the host still has the plan's manifest. */

@@ -22,6 +22,8 @@ export interface Plan {
   /** The manifest as it came. */
   manifest?: string;
   licence?: Licence;
+  /** Path of the file that is all of the model, where it is a checkpoint and not a folder in diffusers layout. */
+  checkpoint?: string;
   files: PlannedFile[];
 }
 

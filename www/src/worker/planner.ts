@@ -1,6 +1,7 @@
 // Which files make up a model, how large they are and what they must be: asked before the first large byte is fetched.
 import { EaselError } from "../shared/errors.ts";
 import type { Licence } from "../shared/protocol.ts";
+import { clipMerges, MERGES } from "./clip_merges.ts";
 import { sha256Hex } from "./digest.ts";
 import { MODEL_INDEX, type Part, parts, shardPaths, weightPaths } from "./layout.ts";
 import { MANIFEST } from "./manifest.ts";
@@ -13,6 +14,8 @@ export type FileFacts = Pick<PlannedFile, "size" | "sha256" | "validator">;
 export interface Shelf {
   /** The place, as messages name it. */
   readonly name: string;
+  /** Name of the checkpoint that the place is about; `undefined` for a folder. */
+  readonly checkpoint: string | undefined;
   /** Commit that the files are of, on a hub, once a file was met. */
   readonly commit: string | undefined;
   /** A small file; `undefined` where there is none. */
@@ -24,14 +27,18 @@ export interface Shelf {
 
 const TOKENIZER_FILES = ["tokenizer_config.json", "special_tokens_map.json"];
 
-/** Plans a model by its manifest, or by `model_index.json` and by asking for names. */
+/** Plans a checkpoint, or a folder by its manifest, or by `model_index.json` and by asking for names. */
 export async function planModel(shelf: Shelf, chunkSize: number): Promise<Planned> {
+  const planner = new Planner(shelf, chunkSize);
+  if (shelf.checkpoint !== undefined) {
+    await planner.checkpoint(shelf.checkpoint);
+    return planner.planned;
+  }
   const manifest = await shelf.small(MANIFEST);
   if (manifest) {
     const text = new TextDecoder().decode(manifest);
     return { plan: planOfManifest(text, chunkSize, shelf.commit), contents: new Map() };
   }
-  const planner = new Planner(shelf, chunkSize);
   await planner.layout();
   return planner.planned;
 }
@@ -44,6 +51,14 @@ class Planner {
   constructor(shelf: Shelf, chunkSize: number) {
     this.#shelf = shelf;
     this.#chunkSize = chunkSize;
+  }
+
+  /** Notes a checkpoint, and beside it what every checkpoint lacks. */
+  async checkpoint(path: string): Promise<void> {
+    if (!(await this.#large(path))) throw absent(path);
+    this.planned.plan.checkpoint = path;
+    await this.#note(MERGES, await clipMerges());
+    await this.#origin();
   }
 
   /** Finds the files of a model in diffusers layout. */
@@ -92,10 +107,13 @@ class Planner {
     return text;
   }
 
-  /** Takes a small file as it came: its bytes are what it must be. */
   async #small(path: string): Promise<string | undefined> {
     const bytes = await this.#shelf.small(path);
-    if (bytes === undefined) return undefined;
+    return bytes && this.#note(path, bytes);
+  }
+
+  /** Takes a small file as it came: its bytes are what it must be. */
+  async #note(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<string> {
     const { plan, contents } = this.planned;
     contents.set(path, bytes);
     plan.files.push({

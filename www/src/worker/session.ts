@@ -15,7 +15,7 @@ import type {
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
-import { inUse } from "./locks.ts";
+import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
@@ -36,6 +36,16 @@ export class Session {
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    const endUse = await beginUse(params.model);
+    try {
+      return await this.#load(params, signal, emit);
+    } catch (error) {
+      endUse();
+      throw error;
+    }
+  }
+
+  async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     feignTimestampQuery();
     await init();
     const { engine, decision } = await createEngine(params.device, params.f16);
@@ -45,9 +55,9 @@ export class Session {
     const options = { ...USUAL, token: params.token, signal, emit };
     const provider = providerOf(new URL(params.model), params.files, options);
     const source = await ModelSource.open(provider, options);
-    const info = await inUse(params.model, () =>
-      engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
-    );
+    const onPart = (stage: string, loaded: number, total: number) =>
+      emit({ type: "prepare", stage, loaded, total });
+    const info = await engine.load(source, onPart, source.checkpoint);
     this.#model = modelName(new URL(params.model));
     this.#ownSampler = info.sampler;
     engine.attach(params.canvas);
