@@ -77,10 +77,8 @@ function show(file: File, found: PictureSettings | undefined, skipped: number, h
   dialog.append(title, make("img", { src: url, alt: "The picture that was dropped" }));
   if (found) dialog.append(...described(found, host));
   if (skipped > 0) {
-    const amount = skipped === 1 ? "One text" : `${skipped} texts`;
-    dialog.append(
-      make("p", { className: "hint" }, `${amount} in this file were passed over: too large, or damaged.`),
-    );
+    const amount = skipped === 1 ? "One text in this file was" : `${skipped} texts in this file were`;
+    dialog.append(make("p", { className: "hint" }, `${amount} passed over: too large, or damaged.`));
   }
   dialog.append(buttons);
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
