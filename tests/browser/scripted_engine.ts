@@ -12,6 +12,7 @@ function fail(code: string, message: string): never {
 
 const FAULTS: Record<string, () => Promise<void> | void> = {
   "lose the device": () => fail("device_lost", "the GPU went away"),
+  hang: () => new Promise(() => {}),
   trap: () => {
     throw new WebAssembly.RuntimeError("unreachable");
   },

@@ -3,8 +3,8 @@ import { fromFragment, type Settings, settingsOf } from "../shared/settings.ts";
 import { listenForDrops } from "./drop.ts";
 import { takePictures } from "./dropped_picture.ts";
 import { element } from "./elements.ts";
-import { onFinished } from "./finished.ts";
-import { applyParams, fieldValue, onReadForm } from "./form.ts";
+import { type FinishedPicture, onFinished, onOffered } from "./finished.ts";
+import { applyParams, fieldValue, onFormChange, onReadForm } from "./form.ts";
 import { Gallery } from "./gallery/gallery.ts";
 import { modelInLink, readLocation } from "./location.ts";
 import { make } from "./make.ts";
@@ -44,12 +44,17 @@ export function setUpPictures({ open, generate }: PageActions): {
   followSize(input);
   const share = make("div", { className: "buttons", id: "share" });
   element("result", HTMLElement).after(share);
+  onOffered((picture) => share.replaceChildren(...(picture ? shareButtons(picture) : [])));
   onFinished(({ png, params, width, height }) => {
-    const [address, settings] = [model(), settingsOf(params)];
-    share.replaceChildren(...shareActions({ file: png, settings, model: address && linkName(address) }));
+    const address = model();
     if (address) void gallery.keep(png, params, address, { width, height });
   });
   return { useSettings };
+}
+
+function shareButtons({ png, params }: FinishedPicture): HTMLElement[] {
+  const address = model();
+  return shareActions({ file: png, settings: settingsOf(params), model: address && linkName(address) });
 }
 
 function useSettings(
@@ -95,6 +100,6 @@ function linkName(address: URL): string | undefined {
 
 function followSize(input: PictureInput): void {
   const fit = () => input.fit({ width: Number(fieldValue("width")), height: Number(fieldValue("height")) });
-  element("form", HTMLFormElement).addEventListener("input", fit);
+  onFormChange(fit);
   fit();
 }

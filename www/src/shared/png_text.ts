@@ -1,6 +1,7 @@
 // Texts in PNG files: the chunks tEXt, zTXt and iTXt (PNG, third edition, section 11.3.3). Files are hostile: nothing is
 // believed of a length before it is compared with the file's, and texts are bounded before they are read or unpacked.
 import { EaselError } from "./errors.ts";
+import { crc32 } from "./png_chunks.ts";
 
 /** A keyword and its text. */
 export interface PngText {
@@ -190,17 +191,4 @@ function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
     at += part.length;
   }
   return whole;
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-/** PNG, annex D. */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] ?? 0);
-  return ~crc >>> 0;
 }
