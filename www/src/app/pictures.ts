@@ -42,9 +42,12 @@ export function setUpPictures({ open, generate }: PageActions): {
   listenForDrops();
   onReadForm((params) => input.complete(params));
   followSize(input);
-  const share = make("div", { className: "buttons", id: "share" });
-  element("result", HTMLElement).after(share);
-  onOffered((picture) => share.replaceChildren(...(picture ? shareButtons(picture) : [])));
+  const share = make("div", { id: "share" });
+  onOffered((picture) => {
+    share.replaceChildren(...(picture ? shareButtons(picture) : []));
+    if (picture) element("result", HTMLElement).append(share);
+    else share.remove();
+  });
   onFinished(({ png, params, width, height }) => {
     const address = model();
     if (address) void gallery.keep(png, params, address, { width, height });
