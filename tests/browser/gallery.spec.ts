@@ -69,7 +69,9 @@ test("keys alone: from the grid through the viewer and back", async ({ easel }) 
   await page.keyboard.press("s");
   await expect(named(page, "☆ Star")).toBeVisible();
   await page.keyboard.press("ArrowLeft");
+  await expect(image).toHaveAttribute("alt", "three");
   await page.keyboard.press("s");
+  await expect(named(page, "★ Starred")).toBeVisible();
   await page.keyboard.press("Escape");
   await expect(viewer(page)).toBeHidden();
   await expect(named(page, "three, starred")).toBeFocused();
@@ -123,7 +125,6 @@ test("two pictures are compared by pointer and by keys", async ({ easel }) => {
   await slider.press("ArrowRight");
   await expect(slider).toHaveValue("26");
   await named(page, "Older picture").click();
-  await named(page, "Older picture").press("ArrowLeft");
   expect(await violations(page)).toEqual([]);
   await page.screenshot({ path: "test-results/compare.png" });
   await named(page, "End comparing").click();
@@ -190,13 +191,11 @@ test("two tabs show the same pictures", async ({ easel, context }) => {
 });
 
 test("a picture that finds no room stays on the stage, and the user hears what to do", async ({ easel }) => {
-  await easel.page.addInitScript(() => {
-    IDBObjectStore.prototype.add = () => {
-      throw new DOMException("full", "QuotaExceededError");
-    };
-  });
+  const { page } = easel;
   await open(easel);
   await easel.set({ Steps: "1" });
+  const browser = await page.context().newCDPSession(page);
+  await browser.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 1 });
   await easel.draw();
   await expect(easel.alert).toContainText(
     "Download it now, then delete pictures here or a model under Models",
@@ -244,7 +243,8 @@ test("thousands of pictures are few elements, and their thumbnails are let go", 
   await expect(page.locator("#gallery")).toContainText("3001 pictures");
   for (const place of [0.5, 1]) {
     await page.evaluate((share) => scrollTo(0, document.documentElement.scrollHeight * share), place);
-    await expect(page.locator("#gallery li img").last()).toBeInViewport();
+    const seen = () => document.elementFromPoint(innerWidth / 3, innerHeight / 3)?.tagName;
+    await expect.poll(() => page.evaluate(seen)).toBe("IMG");
   }
   await expect(named(page, "one")).toBeVisible();
   expect(await cells(page).count()).toBeLessThan(150);

@@ -111,11 +111,13 @@ test("a mask is painted with the mouse, erased, undone, inverted, and kept over 
   await open(easel);
   await choose(page, picture(64, 64));
   await named(page, "Paint a mask").click();
-  const box = await frameOf(page);
-  const at = (x: number, y: number) => [box.x + box.width * x, box.y + box.height * y] as const;
-  await page.mouse.move(...at(0.2, 0.5));
+  const at = async (x: number, y: number) => {
+    const box = await frameOf(page);
+    return [box.x + box.width * x, box.y + box.height * y] as const;
+  };
+  await page.mouse.move(...(await at(0.2, 0.5)));
   await page.mouse.down();
-  await page.mouse.move(...at(0.8, 0.5), { steps: 4 });
+  await page.mouse.move(...(await at(0.8, 0.5)), { steps: 4 });
   await page.mouse.up();
   await page.screenshot({ path: "test-results/mask.png" });
   expect(await violations(page)).toEqual([]);
@@ -126,8 +128,7 @@ test("a mask is painted with the mouse, erased, undone, inverted, and kept over 
     ]),
   ).toEqual([TEAL, RED]);
   await named(page, "Eraser").click();
-  await frameOf(page);
-  await page.mouse.click(...at(0.5, 0.5));
+  await page.mouse.click(...(await at(0.5, 0.5)));
   expect(
     await drawn(easel, [
       [32, 32],
@@ -281,12 +282,13 @@ test("a link fills the form, draws nothing, and is gone from the address", async
   await easel.set({ Steps: "1", Seed: "77", "Negative prompt": "rain" });
   await easel.draw();
   await named(page, "Copy link").click();
-  const link = await page.evaluate(() => navigator.clipboard.readText());
+  const readText = () => page.evaluate(() => navigator.clipboard.readText());
+  await expect.poll(readText).toContain("#prompt=");
+  const link = await readText();
   expect(new URL(link).search).toBe("");
   await named(page, "Copy image").click();
-  await expect(named(page, "Done")).toHaveCount(2);
-  const copied = await page.evaluate(async () => (await navigator.clipboard.read())[0]?.types);
-  expect(copied).toEqual(["image/png"]);
+  const readTypes = () => page.evaluate(async () => (await navigator.clipboard.read())[0]?.types);
+  await expect.poll(readTypes).toEqual(["image/png"]);
   await easel.type("something else");
   await easel.set({ Seed: "1" });
   await page.goto("about:blank");

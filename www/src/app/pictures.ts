@@ -66,6 +66,7 @@ function useSettings(
 ): void {
   const before = formSettings();
   applyParams(params);
+  scrollTo({ top: 0 });
   showToast({ text: said, action: "Undo", act: () => applyParams(before) });
 }
 

@@ -179,7 +179,7 @@ export class Gallery {
   #actions({ picture, file }: Shown): HTMLElement[] {
     const { settings, model } = picture;
     const then = (work: () => void) => () => {
-      this.#viewer.close();
+      this.#viewer.leave();
       work();
     };
     const use = () => this.#host.useSettings(settings);

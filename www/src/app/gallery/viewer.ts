@@ -21,6 +21,7 @@ export interface ViewerHost {
   /** Things to do with a picture, as buttons; some browsers and models lack some. */
   actions: (shown: Shown) => HTMLElement[];
   samplers: () => readonly { name: string; label: string }[];
+  /** Told when the user has closed it. */
   closed: (key: number | undefined) => void;
 }
 
@@ -39,12 +40,13 @@ export class Viewer {
   readonly #older = button("→", () => void this.#go(1), { className: "icon", ariaLabel: "Older picture" });
   readonly #comparison = new Comparison();
   #shown: Shown | undefined;
+  #leaving = false;
   /** Set while two pictures are compared: the one that stays. */
   #kept: Shown | undefined;
 
   constructor(host: ViewerHost) {
     this.#host = host;
-    const close = button("×", () => this.close(), { className: "icon", ariaLabel: "Close" });
+    const close = button("×", () => this.#dialog.close(), { className: "icon", ariaLabel: "Close" });
     const remove = button("Delete", () => void this.#delete());
     const top = make("div", { className: "viewer-top" }, this.#newer, this.#older, this.#position, close);
     const side = make("div", { className: "viewer-side" });
@@ -72,7 +74,9 @@ export class Viewer {
     if (!this.#dialog.open) this.#dialog.showModal();
   }
 
-  close(): void {
+  /** Closes to go on elsewhere on the page. */
+  leave(): void {
+    this.#leaving = true;
     this.#dialog.close();
   }
 
@@ -80,7 +84,7 @@ export class Viewer {
   async refresh(): Promise<void> {
     const shown = this.#shown && (await this.#host.load(this.#shown.key));
     if (shown) this.#show(shown);
-    else this.close();
+    else this.#dialog.close();
   }
 
   #show(shown: Shown): void {
@@ -136,7 +140,7 @@ export class Viewer {
     this.#kept = undefined;
     const next = this.#host.beside(shown.key, 1) ?? this.#host.beside(shown.key, -1);
     this.#host.delete(shown.key);
-    if (next === undefined) this.close();
+    if (next === undefined) this.#dialog.close();
     else await this.open(next);
   }
 
@@ -164,6 +168,7 @@ export class Viewer {
     this.#comparison.clear();
     this.#shown = undefined;
     this.#kept = undefined;
-    this.#host.closed(key);
+    if (!this.#leaving) this.#host.closed(key);
+    this.#leaving = false;
   }
 }

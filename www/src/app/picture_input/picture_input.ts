@@ -102,6 +102,7 @@ export class PictureInput {
     if (!(size.width > 0 && size.height > 0)) return;
     this.#size = size;
     this.#frame.style.aspectRatio = `${size.width} / ${size.height}`;
+    this.#frame.style.setProperty("--ratio", String(size.width / size.height));
   }
 
   /** Parameters with what is set here; the picture is cut to their size. */
