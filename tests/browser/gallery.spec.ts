@@ -183,6 +183,8 @@ test("two tabs show the same pictures", async ({ easel, context }) => {
   const other = await context.newPage();
   await other.goto(site("scripted", "?device=cpu"));
   await expect(other.locator("#gallery")).toContainText("Every picture that is finished is kept here");
+  // A page behind another gets no frames, which drawing waits for.
+  await easel.page.bringToFront();
   await draw(easel, "one");
   await expect(named(other, "one")).toBeVisible();
   await named(easel.page, "one").focus();
