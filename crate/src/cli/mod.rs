@@ -8,6 +8,7 @@ mod generate;
 mod inspect;
 mod model;
 mod pack;
+mod picture;
 mod quality;
 mod tune;
 
@@ -20,6 +21,7 @@ use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
 use model::ModelFiles;
+use picture::InitOptions;
 
 /// Text-to-image models of the Stable-Diffusion family.
 #[derive(Parser)]
@@ -166,7 +168,9 @@ struct Generate {
     /// Seed, as torch's CPU generator takes it; a random one by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// WIDTHxHEIGHT in pixels; the model's own size by default.
+    #[command(flatten)]
+    init: InitOptions,
+    /// WIDTHxHEIGHT in pixels; by default the size of --init as nearly as the model takes it, or the model's own.
     #[arg(long, value_parser = parse_size)]
     size: Option<(usize, usize)>,
     /// Number of pictures, of consecutive seeds.
