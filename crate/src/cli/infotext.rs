@@ -41,7 +41,7 @@ impl Infotext<'_> {
             ("CFG scale", Some(self.guidance_scale.to_string())),
             ("Seed", Some(self.seed.to_string())),
             ("Size", Some(format!("{}x{}", self.width, self.height))),
-            ("Model", Some(self.model.to_owned())),
+            ("Model", Some(self.model.to_owned()).filter(|model| !model.is_empty())),
             ("Denoising strength", self.strength.map(|strength| strength.to_string())),
             ("RNG", Some("CPU".to_owned())),
             ("Version", Some(self.version.to_owned())),

@@ -5,6 +5,7 @@ mod bench;
 mod bench_cases;
 mod files;
 mod generate;
+mod infotext;
 mod inspect;
 mod model;
 mod pack;
