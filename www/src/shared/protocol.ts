@@ -1,18 +1,8 @@
 // What the page and its worker say to each other. Each request has an id; its events and its one reply carry it.
-import type { ModelInfo, Request } from "easel-wasm";
+import type { Request as GenerateParams, ModelInfo } from "easel-wasm";
 import type { WireError } from "./errors.ts";
 
-export type { ModelInfo };
-
-/** A request; the picture to start from has the request's size. */
-export interface GenerateParams extends Request {
-  /** 8-bit RGBA, row by row from the top. */
-  image?: Uint8Array;
-  /** 255 where `image` is drawn anew, 0 where it is kept. */
-  mask_image?: Uint8Array;
-  /** How much of `image` is given up, 0 to 1. */
-  strength?: number;
-}
+export type { GenerateParams, ModelInfo };
 
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
