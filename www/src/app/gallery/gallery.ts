@@ -67,7 +67,7 @@ export class Gallery {
     this.#problem.setAttribute("role", "status");
     const heading = make("h2", { id: "gallery-title" }, "Gallery");
     const top = make("div", { className: "gallery-top" }, heading, this.#filter, this.#export);
-    element("gallery", HTMLElement).append(top, this.#note, this.#grid.element, this.#usage, this.#problem);
+    element("gallery", HTMLElement).append(top, this.#note, this.#usage, this.#problem, this.#grid.element);
     void this.#begin();
   }
 
