@@ -6,6 +6,7 @@ mod bench_cases;
 mod exif;
 mod files;
 mod generate;
+mod infotext;
 mod init;
 mod inspect;
 mod model;

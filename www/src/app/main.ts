@@ -8,6 +8,7 @@ import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from 
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
 import { ModelList } from "./model_list.ts";
 import { keepOpen } from "./open_panels.ts";
+import { setUpPictures, takeLink } from "./pictures.ts";
 import { offerStyles } from "./prompt/style_chips.ts";
 import { setUpWeightKeys } from "./prompt/weight_keys.ts";
 import { reserveSettings } from "./settings/setting_choices.ts";
@@ -24,10 +25,12 @@ let app: App | undefined;
 /** Loads what the page's address asks for. */
 function start(): void {
   try {
+    const link = takeLink();
     const wish = readLocation(new URL(location.href));
     const { model, device } = wish;
     select.value = device ?? select.value;
     dress(wish);
+    if (link) useSettings(link, "A link has filled the form.");
     if (app) return void app.open(model, tuneOf(wish));
     app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
     void loadOrOffer(app, model);
@@ -94,6 +97,7 @@ keepOpen("process", matchMedia("(min-width: 46rem)").matches);
 onFormChange(() => {
   if (isStageEmpty()) reserve(Number(fieldValue("width")), Number(fieldValue("height")));
 });
+const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
 addEventListener("popstate", start);
