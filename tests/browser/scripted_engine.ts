@@ -12,6 +12,7 @@ function fail(code: string, message: string): never {
 
 const FAULTS: Record<string, () => Promise<void> | void> = {
   "lose the device": () => fail("device_lost", "the GPU went away"),
+  hang: () => new Promise(() => {}),
   trap: () => {
     throw new WebAssembly.RuntimeError("unreachable");
   },
@@ -41,6 +42,7 @@ class Run {
     this.warnings = tags.map((tag) => `the tag \`${tag}\` is ignored`);
     canvas.width = params.width;
     canvas.height = params.height;
+    this.#paint("dimgrey");
   }
 
   async step() {
@@ -49,7 +51,10 @@ class Run {
     await new Promise((resolve) => setTimeout(resolve, STEP_MS));
     this.#index += 1;
     this.#paint(`hsl(${(360 * this.#index) / this.total} 80% 50%)`);
-    return { index: this.#index, total: this.total, timestep: 0, sigma: 0 };
+    const noise = 1 - (this.#index - 1) / this.total;
+    // A model that starts from pure noise has no number for it.
+    const sigma = this.#index === 1 ? Number.POSITIVE_INFINITY : 14 * noise;
+    return { index: this.#index, total: this.total, timestep: 999 * noise, sigma };
   }
 
   async finish() {
@@ -85,9 +90,11 @@ export class Engine {
   async load(
     source: Source,
     onProgress: (stage: string, loaded: number, total: number) => void,
+    checkpoint?: string,
   ): Promise<ModelInfo> {
     const [half = "", full = ""] = WEIGHTS;
-    const files = [...CONFIGS, (await source.size(half)) === undefined ? full : half];
+    const folder = [...CONFIGS, (await source.size(half)) === undefined ? full : half];
+    const files = checkpoint === undefined ? folder : [checkpoint, "merges.txt"];
     for (const [at, path] of files.entries()) {
       const size = await source.size(path);
       if (size === undefined) fail("file_not_found", `${path} is missing`);
