@@ -207,11 +207,19 @@ test("two tabs show the same pictures", async ({ easel, context }) => {
 });
 
 test("a picture that finds no room stays on the stage, and the user hears what to do", async ({ easel }) => {
-  const { page } = easel;
+  await easel.page.addInitScript(() => {
+    // A transaction that the browser has no room for is aborted so.
+    const { add } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.add = function (this: IDBObjectStore, value: unknown) {
+      const request = add.call(this, value);
+      const error = new DOMException("full", "QuotaExceededError");
+      Object.defineProperty(this.transaction, "error", { value: error });
+      this.transaction.abort();
+      return request;
+    };
+  });
   await open(easel);
   await easel.set({ Steps: "1" });
-  const browser = await page.context().newCDPSession(page);
-  await browser.send("Storage.overrideQuotaForOrigin", { origin: new URL(page.url()).origin, quotaSize: 1 });
   await easel.draw();
   await expect(easel.alert).toContainText(
     "Download it now, then delete pictures here or a model under Models",
