@@ -163,7 +163,7 @@ fn a_model_for_inpainting_needs_no_picture() -> TestResult {
 
 #[test]
 fn impossible_requests_name_the_parameter() -> TestResult {
-    let pipeline = load("sd1", &Rc::new(Hardware::cpu()))?;
+    let pipeline = load("sd1-legacy", &Rc::new(Hardware::cpu()))?;
     let start = |image: usize, mask: usize, strength: f64| {
         let init_image =
             InitImage { image: vec![0; image].into(), mask_image: Some(vec![0; mask].into()), strength };

@@ -25,7 +25,7 @@ class PictureRun:
     strength: float
     mask: bool = False
     steps: int = STEPS
-    guidance_scale: float = 2.0
+    guidance_scale: float = 1.5
     seed: int = 7
 
     @property
@@ -36,7 +36,7 @@ class PictureRun:
 def wanted():
     for sampler in SAMPLERS:
         for strength in (0.3, 0.8, 1.0):
-            yield PictureRun("sd1", sampler, strength)
+            yield PictureRun("sd1-legacy", sampler, strength)
     # Strength chooses among the timesteps of a consistency model.
     for strength in (0.3, 0.8, 1.0):
         yield PictureRun("lcm", None, strength, steps=4)
@@ -45,8 +45,8 @@ def wanted():
     yield PictureRun("taesd", "euler-a", 0.8, mask=True)
     yield PictureRun("sdxl", None, 0.8)
     for sampler in ("ddim", "euler-a", "dpmpp-2m", "pndm", "unipc", "lcm"):
-        yield PictureRun("sd1", sampler, 0.8, mask=True)
-    yield PictureRun("sd1", "euler", 1.0, mask=True)
+        yield PictureRun("sd1-legacy", sampler, 0.8, mask=True)
+    yield PictureRun("sd1-legacy", "euler", 1.0, mask=True)
     yield PictureRun("sdxl", None, 0.8, mask=True)
     for sampler, strength in (("pndm", 1.0), ("euler-a", 1.0), ("euler", 0.6)):
         yield PictureRun("inpainting", sampler, strength, mask=True)
@@ -96,10 +96,18 @@ def generate(pipe, run):
     return seen, image
 
 
+def write_photo(path):
+    """A picture of 32x48 pixels, dark at the top and bright at the bottom, from a camera that was held on its side."""
+    upright = numpy.repeat(numpy.linspace(0, 255, 48).astype(numpy.uint8)[:, None], 32, 1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(numpy.rot90(upright).copy()).save(path, quality=90, exif=exif)
+
+
 @torch.no_grad()
 def write(path, models):
     tensors = {"image": torch.from_numpy(picture()).float(), "mask_image": torch.from_numpy(mask()).float()}
-    index, strayed = [], []
+    index = []
     for run in RUNS:
         pipe = (AutoPipelineForInpainting if run.mask else AutoPipelineForImage2Image).from_pipe(load(models, run))
         pipe.set_progress_bar_config(disable=True)
@@ -112,9 +120,9 @@ def write(path, models):
         pairs = [*zip(seen, exact, strict=True), (image, exact_image)]
         off = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
         print(f"{run.name}: {type(pipe).__name__}, {len(seen)} calls, off float64 by {off:.1e}")
-        strayed += [run.name] if off >= 2e-5 else []
-    assert not strayed, strayed
+        assert off < 2e-5, (run.name, off)
     save_file(tensors, path)
+    write_photo(path.with_name("photo.jpg"))
     path.chmod(0o644)
     parameters = {"width": WIDTH, "height": HEIGHT, "prompt": PROMPT, "negative_prompt": NEGATIVE}
     lines = ",\n".join(json.dumps(entry) for entry in index)

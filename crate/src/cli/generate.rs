@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
 use super::infotext::Infotext;
-use super::picture::Init;
+use super::init::Init;
 use super::{Generate, tune};
 
 /// Most pictures of one call.

@@ -3,14 +3,17 @@
 
 mod bench;
 mod bench_cases;
+mod exif;
 mod files;
 mod generate;
 mod infotext;
+mod init;
 mod inspect;
 mod model;
 mod pack;
-mod picture;
+mod picture_files;
 mod quality;
+mod resample;
 mod tune;
 
 use std::path::PathBuf;
@@ -21,8 +24,8 @@ use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
+use init::InitOptions;
 use model::ModelFiles;
-use picture::InitOptions;
 
 /// Text-to-image models of the Stable-Diffusion family.
 #[derive(Parser)]

@@ -20,7 +20,8 @@ pub struct InitImage {
     /// One byte a pixel: 255 is drawn anew, 0 is kept as it is. The model sees 128 and above as 255; the finished
     /// picture mixes what it drew and what was there by the bytes themselves, so that a mask may have soft edges.
     pub mask_image: Option<Arc<[u8]>>,
-    /// How much of the picture is given up, 0..=1: the share of the steps that are made.
+    /// How much of the picture is given up, 0..=1: the share of the steps that are made, or of the timesteps for a latent
+    /// consistency model.
     pub strength: f64,
 }
 

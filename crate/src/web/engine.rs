@@ -54,7 +54,8 @@ export interface Request {
   mask_image?: Uint8Array;
   /**
    * How much of `image` is given up, 0 to 1; 0.8 by default, and 1 with a mask. The share `strength` of `steps` is made,
-   * rounded down; none at all is refused with code `bad_parameter`.
+   * rounded down; none at all is refused with code `bad_parameter`. Latent consistency models make all steps instead, over
+   * the share of their timesteps with the least noise.
    */
   strength?: number;
 }

@@ -1,6 +1,7 @@
 import { asEaselError } from "../shared/errors.ts";
 import { isLocal, modelName } from "../shared/model_address.ts";
 import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
+import { stayAwake } from "./awake.ts";
 import { draw } from "./drawing.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
@@ -156,9 +157,9 @@ export class App {
     this.#stop = new AbortController();
     this.#enter("running");
     try {
-      await draw(client, params, pictureCount(), this.#replay, this.#stop.signal);
-      // A stopped run's seed may be used again; one that made a picture makes way.
-      if (!this.#stop.signal.aborted) noteUsedSeed(params.seed);
+      const { signal } = this.#stop;
+      const finished = await stayAwake(() => draw(client, params, pictureCount(), this.#replay, signal));
+      if (finished > 0) noteUsedSeed(params.seed);
       this.#enter("ready");
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The picture could not be drawn");

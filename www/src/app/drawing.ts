@@ -9,14 +9,17 @@ import { addToSeries, beginSeries } from "./series.ts";
 import { beginPicture, endPicture, offerDownload, showStage, withdrawDownload } from "./stage.ts";
 import { hideProgress, showPreparation, showProgress, showStatus, showStep, showWarnings } from "./status.ts";
 
-/** Draws `count` pictures and says how it ended; throws what the engine throws. Aborting `signal` ends all of them. */
+/**
+ * Draws `count` pictures, says how it ended, and returns how many were finished; throws what the engine throws. Aborting
+ * `signal` ends all of them.
+ */
 export async function draw(
   client: EngineClient,
   params: GenerateParams,
   count: number,
   replay: Replay,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   beginSeries(count);
   withdrawDownload();
   announceOffered(undefined);
@@ -34,11 +37,15 @@ export async function draw(
     };
     const outcome = await client.request("generate", take.params, { onEvent, signal });
     endPicture();
-    if (outcome.type === "stopped") return sayStopped(outcome, done, count);
-    finish(take, outcome, replay);
-    if (signal.aborted && done + 1 < count) return sayStopped(outcome, done + 1, count);
+    if (outcome.type === "finished") finish(take, outcome, replay);
+    const finished = outcome.type === "finished" ? done + 1 : done;
+    if (outcome.type === "stopped" || (signal.aborted && finished < count)) {
+      sayStopped(outcome, finished, count);
+      return finished;
+    }
   }
   sayDone(params, count);
+  return count;
 }
 
 function follow(take: Take, event: GenerateEvent, replay: Replay): void {

@@ -39,7 +39,9 @@ export class Replay {
     scrubber.addEventListener("input", () => this.#go(scrubber.valueAsNumber));
     for (const kind of ["pointerdown", "pointermove"] as const) {
       strip.addEventListener(kind, (event) => {
-        if (event.buttons & 1) this.#point(event);
+        if (!(event.buttons & 1)) return;
+        strip.setPointerCapture(event.pointerId);
+        this.#point(event);
       });
     }
     play.addEventListener("click", () => (this.#timer ? this.#pause() : this.#play()));
