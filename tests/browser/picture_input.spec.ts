@@ -69,13 +69,14 @@ const dropped = (page: Page, name = "Settings in this picture") => page.getByRol
 async function drawn(easel: EaselPage, points: [x: number, y: number][]): Promise<number[][]> {
   await easel.set({ Steps: "1" });
   await easel.draw();
-  return easel.page.evaluate(async (places) => {
-    const link = document.querySelector<HTMLAnchorElement>("#result a[download]");
-    const bitmap = await createImageBitmap(await (await fetch(link?.href ?? "")).blob());
+  const { bytes } = await easel.save();
+  const read = async ([file, places]: [number[], typeof points]) => {
+    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(file)]));
     const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
     context?.drawImage(bitmap, 0, 0);
     return places.map(([x, y]) => [...(context?.getImageData(x, y, 1, 1).data ?? [])]);
-  }, points);
+  };
+  return easel.page.evaluate(read, [[...bytes], points] as [number[], typeof points]);
 }
 
 /** The middle of the frame, and its size, on the screen. */

@@ -95,8 +95,9 @@ export class Viewer {
     this.#image.alt = picture.settings.prompt || "Picture without a prompt";
     this.#star.textContent = picture.starred ? "★ Starred" : "☆ Star";
     this.#star.ariaPressed = String(picture.starred === 1);
-    this.#newer.disabled = this.#host.beside(key, -1) === undefined;
-    this.#older.disabled = this.#host.beside(key, 1) === undefined;
+    // A button that is disabled loses the focus, and with it the dialog its keys.
+    this.#newer.ariaDisabled = String(this.#host.beside(key, -1) === undefined);
+    this.#older.ariaDisabled = String(this.#host.beside(key, 1) === undefined);
     const when = new Date(picture.added).toLocaleString(undefined, {
       dateStyle: "medium",
       timeStyle: "short",
@@ -106,7 +107,8 @@ export class Viewer {
     this.#facts.replaceChildren(facts);
     this.#actions.replaceChildren(...(this.#kept ? [] : this.#host.actions(shown)));
     this.#compare.textContent = this.#kept ? "End comparing" : "Compare";
-    this.#compare.disabled = !this.#kept && this.#newer.disabled && this.#older.disabled;
+    const alone = this.#host.beside(key, -1) === undefined && this.#host.beside(key, 1) === undefined;
+    this.#compare.ariaDisabled = String(alone);
     if (this.#kept) this.#comparison.show(this.#kept.file, file);
     this.#stage.replaceChildren(this.#kept ? this.#comparison.element : this.#image);
   }
@@ -129,8 +131,10 @@ export class Viewer {
       this.#kept = undefined;
       this.#show(kept);
     } else if (shown) {
+      const places = this.#host.beside(shown.key, 1) === undefined ? -1 : 1;
+      if (this.#host.beside(shown.key, places) === undefined) return;
       this.#kept = shown;
-      await this.#go(this.#host.beside(shown.key, 1) === undefined ? -1 : 1);
+      await this.#go(places);
     }
   }
 

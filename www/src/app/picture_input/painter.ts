@@ -2,9 +2,14 @@
 import { crop, type Mask, type Point, type Rect } from "../../shared/mask.ts";
 import { make } from "../make.ts";
 
-/** What the overlay is painted in: seen on light and on dark pictures. */
-const COLOUR = [255, 64, 129] as const;
+/** What the overlay is painted in, in stripes: one of them is seen on any picture. */
+const COLOURS = [
+  [255, 64, 129],
+  [24, 16, 48],
+] as const;
 const OPACITY = 0.6;
+/** Stripes across the shorter side. */
+const STRIPES = 40;
 /** The bit of `PointerEvent.buttons` for the other end of a pen. */
 const PEN_ERASER = 32;
 
@@ -50,10 +55,12 @@ export class Painter {
     if (!mask || width <= 0 || height <= 0) return;
     const pixels = new ImageData(width, height);
     const { data } = pixels;
+    const broad = Math.max(1, Math.min(mask.width, mask.height) / STRIPES);
     for (let row = 0, at = 0; row < height; row += 1) {
       const line = (y + row) * mask.width + x;
       for (let column = 0; column < width; column += 1, at += 4) {
-        [data[at], data[at + 1], data[at + 2]] = COLOUR;
+        const stripe = Math.floor((x + column + y + row) / broad) % 2;
+        [data[at], data[at + 1], data[at + 2]] = stripe === 0 ? COLOURS[0] : COLOURS[1];
         data[at + 3] = (mask.bytes[line + column] ?? 0) * OPACITY;
       }
     }

@@ -52,7 +52,7 @@ export class PictureInput {
 
   constructor() {
     const choose = button("Choose a picture", () => this.#file.click());
-    const hint = make("span", { className: "hint" }, "or drop or paste one, to draw from it");
+    const hint = make("span", { className: "hint" }, "or drop or paste one");
     this.#empty = make("div", { className: "start-empty" }, choose, hint);
     const replace = button("Another picture", () => this.#file.click());
     const remove = button("Remove", () => void this.clear());
