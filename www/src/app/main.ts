@@ -98,6 +98,7 @@ select.addEventListener("change", () => void app?.load(deviceChoice(select.value
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
 addEventListener("popstate", start);
 start();
+document.documentElement.dataset.dressed = "";
 if (import.meta.env.PROD && "serviceWorker" in navigator) {
   // Without it the page works, only not offline.
   navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).catch(() => {});
