@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 import { FaultServer, type Hosted, type Mounted } from "./fault_server.ts";
+import { safetensors } from "./local_folder.ts";
 
 const CHUNK = 4 << 20;
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -95,6 +96,43 @@ test("an unfinished download goes on at its commit where it was", async ({ easel
   await easel.button.click();
   await easel.ready();
   expect(ranges(mounted, HALF)).toContain(`bytes=${CHUNK}-${2 * CHUNK + 999}`);
+});
+
+/** A checkpoint's header, or another file's, with bytes after it. */
+function oneFile(tensors: string[]): Hosted {
+  const file = Buffer.concat([safetensors(tensors), randomBytes(CHUNK)]);
+  return hosted({
+    files: new Map([
+      ["README.md", Buffer.from(CARD)],
+      ["sub/one.safetensors", file],
+    ]),
+  });
+}
+
+test("a checkpoint is looked at, pinned to its commit, and kept with its hub's hash", async ({ easel }) => {
+  const networks = ["model.diffusion_model.a", "cond_stage_model.b", "first_stage_model.c"];
+  const mounted = server.mount("acme/one", oneFile(networks));
+  await open(easel, `${server.address("acme/one")}sub/one.safetensors`);
+  await easel.ready();
+  const row = (await showModels(easel)).getByRole("listitem").filter({ hasText: "acme/one/one.safetensors" });
+  await expect(row).toContainText(/whole · .* · commit 0123456 · licence sample-licence/);
+  const fetched = mounted.seen.filter(({ origin }) => origin === "storage");
+  expect(new Set(fetched.map(({ path }) => path))).toEqual(
+    new Set([`resolve/${COMMIT}/sub/one.safetensors`]),
+  );
+  expect(fetched.map(({ range }) => range)).toEqual([
+    "bytes=0-0",
+    "bytes=0-7",
+    expect.any(String),
+    undefined,
+  ]);
+});
+
+test("a LoRA in the place of a checkpoint is refused by its header", async ({ easel }) => {
+  const mounted = server.mount("acme/one", oneFile(["lora_unet_down.lora_up.weight"]));
+  await open(easel, `${server.address("acme/one")}sub/one.safetensors`);
+  await expect(easel.alert).toContainText("one.safetensors is a LoRA");
+  expect(ranges(mounted, "one.safetensors")).not.toContain(undefined);
 });
 
 test("a gated model asks for a token, which its hub alone sees", async ({ easel }) => {
@@ -236,7 +274,7 @@ test("a model is deleted after a second press, and not while it is fetched", asy
   await expect(row).toContainText("unfinished");
   await row.getByRole("button", { name: "Delete" }).click();
   await row.getByRole("button", { name: "Delete for good?" }).click();
-  await expect(row).toContainText("being loaded or fetched");
+  await expect(row).toContainText("open or being fetched");
   await easel.page.close();
   await row.getByRole("button", { name: "Delete" }).click();
   await row.getByRole("button", { name: "Delete for good?" }).click();
