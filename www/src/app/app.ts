@@ -188,7 +188,7 @@ export class App {
     const error = asEaselError(thrown);
     const drawing = this.#state === "running" || this.#state === "stopping";
     const again = !drawing || FATAL.has(error.code);
-    endPicture();
+    if (drawing) endPicture();
     showError(error);
     showStatus(status);
     hideProgress();
