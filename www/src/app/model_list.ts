@@ -54,11 +54,11 @@ export class ModelList {
     this.#showToken();
   }
 
-  /** What is known of a model without its host, or with `ask` from there; `undefined` where that fails. */
+  /** What is known of a model: what this browser keeps of it or, with `ask`, what its host says. */
   async survey(model: URL, ask: boolean): Promise<Survey | undefined> {
     this.#client ??= new EngineClient();
     const params = { model: model.href, token: tokenFor(model), files: givenFiles(model), ask };
-    return (await this.#client.request("survey", params).catch(() => undefined)) ?? undefined;
+    return (await this.#client.request("survey", params)) ?? undefined;
   }
 
   /** Shows what is kept now, when anybody can see it. */
