@@ -25,7 +25,7 @@ function field(id: string, take: Take): HTMLInputElement {
   const input = element(id, HTMLInputElement);
   input.addEventListener("change", () => {
     if (!input.files) return;
-    take(Promise.resolve(filesOfField(input.files)));
+    take(filesOfField([...input.files]));
     // The same files may be given again.
     input.value = "";
   });
@@ -34,7 +34,15 @@ function field(id: string, take: Take): HTMLInputElement {
 
 function setUpDrops(take: Take): void {
   const hint = element("drop-hint", HTMLElement);
-  const hasFiles = ({ dataTransfer }: DragEvent) => dataTransfer?.types.includes("Files") ?? false;
+  // Browsers offer a picture that is dragged within the page as a file, too.
+  let own = false;
+  addEventListener("dragstart", () => {
+    own = true;
+  });
+  addEventListener("dragend", () => {
+    own = false;
+  });
+  const hasFiles = ({ dataTransfer }: DragEvent) => !own && dataTransfer?.types.includes("Files") === true;
   const over = (event: DragEvent) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
