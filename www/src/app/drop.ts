@@ -34,9 +34,18 @@ export function holdsOnly(transfer: DataTransfer, kind: string): boolean {
 /** Begins to listen. */
 export function listenForDrops(): void {
   const hint = element("drop-hint", HTMLElement);
+  // Browsers offer a picture that is dragged within the page as a file, too.
+  let own = false;
+  addEventListener("dragstart", () => {
+    own = true;
+  });
+  addEventListener("dragend", () => {
+    own = false;
+  });
+  const hasFiles = ({ types }: DataTransfer) => !own && types.includes("Files");
   const over = (event: DragEvent) => {
     const { dataTransfer } = event;
-    if (!dataTransfer?.types.includes("Files")) return;
+    if (!dataTransfer || !hasFiles(dataTransfer)) return;
     event.preventDefault();
     const taker = takerOf(dataTransfer);
     dataTransfer.dropEffect = taker ? "copy" : "none";
@@ -50,7 +59,7 @@ export function listenForDrops(): void {
   });
   addEventListener("drop", (event) => {
     hint.hidden = true;
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (!event.dataTransfer || !hasFiles(event.dataTransfer)) return;
     event.preventDefault();
     hand(event.dataTransfer, event.target);
   });

@@ -30,7 +30,7 @@ function field(id: string, take: Take): HTMLInputElement {
   const input = element(id, HTMLInputElement);
   input.addEventListener("change", () => {
     if (!input.files) return;
-    take(Promise.resolve(filesOfField(input.files)));
+    take(filesOfField([...input.files]));
     // The same files may be given again.
     input.value = "";
   });
