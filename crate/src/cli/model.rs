@@ -12,7 +12,7 @@ use easel::weights::source::{FolderSource, LocalBoxFuture, Source};
 use super::files::{open_model, verify};
 
 /// The merges of CLIP's tokenizer, which checkpoints do not carry.
-const MERGES: &str = include_str!("../../../assets/clip/merges.txt");
+pub(super) const MERGES: &str = include_str!("../../../assets/clip/merges.txt");
 
 #[derive(Args)]
 pub(super) struct ModelFiles {
@@ -32,6 +32,11 @@ fn parse_prediction(text: &str) -> std::result::Result<Prediction, String> {
 }
 
 impl ModelFiles {
+    /// A folder or a checkpoint with nothing more said of it.
+    pub(super) fn at(model: &Path) -> Self {
+        Self { model: model.to_owned(), config: None, prediction_type: None }
+    }
+
     /// Opens the files; nothing but a manifest or a header is read.
     ///
     /// # Errors
