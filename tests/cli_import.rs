@@ -46,6 +46,11 @@ fn every_source_gives_the_same_pack() {
     let folder = with_pack("import-sources");
     let [model, pack] = ["model", "pack"].map(|name| folder.path(name).to_string_lossy().into_owned());
     let expected = hashes(&folder.path("pack"));
+    // The page's import gives these too (`tests/browser/import.spec.ts`).
+    let golden = fs::read_to_string(format!("{GOLDENS}/../support/packed_sd1.json")).expect("a golden");
+    let golden: BTreeMap<String, String> = serde_json::from_str(&golden).expect("JSON");
+    let weights = expected.iter().filter(|(path, _)| path.ends_with(".safetensors"));
+    assert_eq!(weights.map(|(path, hash)| (path.clone(), hash.clone())).collect::<BTreeMap<_, _>>(), golden);
     let options =
         ["pack", "--model", &model, "--out", &format!("{pack}-2"), "--quant", "mixed", "--shard-mib", "1"];
     command::run(&options).success();
@@ -77,7 +82,8 @@ fn an_interrupted_import_goes_on() {
     import(&folder, "owner/name", "hub", &hub).failure("forbidden", &["403"]);
     assert!(folder.path("hub.part/import.json").exists() && !folder.path("hub").exists());
     host.behave();
-    let other = ["import", "owner/name", "--out", &folder.path("hub").to_string_lossy(), "--quant", "q8"];
+    let out = folder.path("hub").to_string_lossy().into_owned();
+    let other = ["import", "owner/name", "--out", &out, "--quant", "q8"];
     command::run(&[&other[..], &hub].concat()).failure("io", &["another import"]);
     let first = std::mem::take(&mut host.conduct.lock().expect("no panic").sent);
     import(&folder, "owner/name", "hub", &hub).success();
@@ -111,9 +117,11 @@ fn a_checkpoint_is_imported_as_from_disk() -> single_file::TestResult {
     fs::create_dir(folder.path("host"))?;
     let file = folder.path("host/model.safetensors");
     fs::write(&file, single_file::file(&single_file::checkpoint("sd1")?, &serde_json::json!({}))?)?;
-    import(&folder, &file.to_string_lossy(), "disk", &[]).success();
+    let config = folder.path("model").to_string_lossy().into_owned();
+    let config = ["--config", config.as_str()];
+    import(&folder, &file.to_string_lossy(), "disk", &config).success();
     let host = Host::new(folder.path("host"), Conduct::default());
-    import(&folder, &format!("{}/plain/model.safetensors", host.address), "copy", &[]).success();
+    import(&folder, &format!("{}/plain/model.safetensors", host.address), "copy", &config).success();
     assert_eq!(hashes(&folder.path("copy")), hashes(&folder.path("disk")));
     Ok(())
 }

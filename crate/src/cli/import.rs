@@ -8,11 +8,11 @@ use easel::pipeline::{Description, Part};
 use easel::quantization::Policy;
 use easel::weights::manifest::Manifest;
 use easel::weights::pack::import_part;
-use easel::weights::single_file::{Companions, SingleFileSource};
+use easel::weights::single_file::SingleFileSource;
 use easel::weights::source::Source;
 
 use super::http::HttpSource;
-use super::model::{MERGES, ModelFiles};
+use super::model::{CheckpointOptions, ModelFiles};
 use super::pack::{copy_texts, finish, texts};
 use super::packed_folder::PackedFolder;
 use super::parse;
@@ -47,6 +47,8 @@ pub(super) struct Import {
     /// Host that `owner/name` is on.
     #[arg(long, env = "EASEL_HUB", default_value = "https://huggingface.co/")]
     hub: String,
+    #[command(flatten)]
+    checkpoint: CheckpointOptions,
 }
 
 pub(super) async fn run(options: &Import) -> Result<()> {
@@ -69,7 +71,7 @@ pub(super) async fn run(options: &Import) -> Result<()> {
 }
 
 async fn from_disk(place: &Path, options: &Import) -> Result<()> {
-    let source = ModelFiles::at(place).open().await?;
+    let source = ModelFiles::at(place, &options.checkpoint).open().await?;
     let verification = source.verify();
     let parts = Description::read(&source).await?.parts();
     let mut folder = PackedFolder::create(&options.out)?;
@@ -83,12 +85,13 @@ async fn from_disk(place: &Path, options: &Import) -> Result<()> {
 
 async fn from_host(http: &HttpSource, options: &Import, folder: &mut PackedFolder<'_>) -> Result<()> {
     if let Some(file) = http.single_file() {
-        let companions = Companions { merges: MERGES.to_owned(), ..Companions::default() };
+        let companions = options.checkpoint.companions();
         let source = SingleFileSource::open(Box::new(http.clone()), file, companions).await?;
         let parts = Description::read(&source).await?.parts();
         import_parts(&source, &parts, options, folder).await?;
         return copy_texts(&source, source.texts().await?, folder).await;
     }
+    options.checkpoint.refuse()?;
     if let Some(manifest) = Manifest::read(http).await? {
         http.expect(&manifest);
     }

@@ -14,6 +14,7 @@ import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
+import { quantFor } from "./quant_choice.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
   hideError,
@@ -96,7 +97,7 @@ export class App {
       const canvas = freshCanvas();
       const f16 = allowsF16(new URL(location.href));
       const [token, files] = [tokenFor(model), givenFiles(model)];
-      const params = { device, f16, model: model.href, token, files, canvas };
+      const params = { device, f16, model: model.href, token, files, quant: quantFor(model), canvas };
       const onEvent = (event: LoadEvent) => {
         this.#enter(event.type === "prepare" ? "loading" : "downloading");
         showLoadEvent(event, isLocal(model));
