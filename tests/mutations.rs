@@ -7,10 +7,10 @@
 mod single_file;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use cubecl::future::block_on;
 use easel::pipeline::Description;
@@ -23,10 +23,12 @@ use easel::weights::source::{MemorySource, Source as _};
 use easel::weights::{Prefer, Weights};
 use single_file::{GOLDENS, TestResult};
 
-/// Counts the largest piece of memory that is asked for.
+/// Notes the largest piece of memory that a thread asks for.
 struct Counting;
 
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -34,7 +36,7 @@ static ALLOCATOR: Counting = Counting;
 // SAFETY: the system's allocator does it all.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Relaxed);
+        LARGEST.with(|largest| largest.set(largest.get().max(layout.size())));
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
@@ -133,10 +135,10 @@ fn trials(name: &str, count: usize, original: &[u8], text: std::ops::Range<usize
     for seed in 0..count {
         let bytes = changed(&mut Random(seed as u64), original, text.clone());
         let size = bytes.len().max(original.len());
-        LARGEST.store(0, Relaxed);
+        LARGEST.set(0);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read(bytes)));
         assert!(result.is_ok(), "{name}: seed {seed} panics");
-        let largest = LARGEST.load(Relaxed);
+        let largest = LARGEST.get();
         assert!(largest <= bound(size), "{name}: seed {seed} asks for {largest} bytes to read {size}");
     }
 }
