@@ -170,7 +170,7 @@ fn source(files: &BTreeMap<String, Vec<u8>>) -> MemorySource {
 /// The range of a safetensors file's header, length field included.
 fn header(bytes: &[u8]) -> std::ops::Range<usize> {
     let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
-    0..8 + length as usize
+    0..(length as usize).saturating_add(8)
 }
 
 /// Reads all that a file of weights holds.
