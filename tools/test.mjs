@@ -16,6 +16,17 @@ async function rustTests() {
   return tee(cargo, ["test", "--locked", "--release", "--workspace", "--no-fail-fast"], { env });
 }
 
+/** Readers of files that get changed ones; built with checks of arithmetic, which the rest is too slow with. */
+async function mutationTests() {
+  const { cargo, env } = await nativeToolchain();
+  const checks = ["overflow-checks", "debug-assertions"].flatMap((check) => [
+    "--config",
+    `profile.release.package.easel.${check}=true`,
+  ]);
+  say("running the readers of files on changed ones");
+  return tee(cargo, ["test", "--locked", "--release", ...checks, "--test", "mutations"], { env });
+}
+
 /** Path of a file with every permutation of every shader: `[{name, source}]`. */
 async function shaderSources() {
   const { cargo, env } = await nativeToolchain();
@@ -57,7 +68,7 @@ function count(runs, word) {
 
 await script(async (args) => {
   await npmPackages();
-  const runs = args.length === 0 ? [await rustTests()] : [];
+  const runs = args.length === 0 ? [await rustTests(), await mutationTests()] : [];
   runs.push(await browserTests(args));
   say(`${count(runs, "passed")} passed, ${count(runs, "failed")} failed`);
   if (!runs.every(({ passed }) => passed)) {

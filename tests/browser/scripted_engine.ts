@@ -152,3 +152,6 @@ export class Engine {
 }
 
 export default async function init(): Promise<void> {}
+
+/** Finds nothing to pack. */
+export const Transcoder = { create: () => undefined };

@@ -10,6 +10,7 @@ import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
+import { quantFor } from "./quant_choice.ts";
 import { offerSettings } from "./settings/setting_choices.ts";
 import { endPicture, freshCanvas } from "./stage.ts";
 import {
@@ -94,7 +95,7 @@ export class App {
       this.#replay.canvasGone();
       const f16 = allowsF16(new URL(location.href));
       const [token, files] = [tokenFor(model), givenFiles(model)];
-      const params = { device, f16, model: model.href, token, files, canvas };
+      const params = { device, f16, model: model.href, token, files, quant: quantFor(model), canvas };
       const progress = new LoadProgress(isLocal(model));
       const onEvent = (event: LoadEvent) => {
         const state = event.type === "prepare" ? "loading" : "downloading";

@@ -17,11 +17,13 @@ import { settingsOf } from "../shared/settings.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
+import { PackingProvider } from "./packing.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
+import { makeTranscoder } from "./transcoder.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -53,7 +55,8 @@ export class Session {
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
     const options = { ...USUAL, token: params.token, signal, emit };
-    const provider = providerOf(new URL(params.model), params.files, options);
+    const published = providerOf(new URL(params.model), params.files, options);
+    const provider = new PackingProvider(published, params.quant, makeTranscoder);
     const source = await ModelSource.open(provider, options);
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
