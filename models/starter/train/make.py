@@ -1,25 +1,18 @@
 """Makes the starter model: `python make.py train --preset budget --work FOLDER`. README.md beside this tells more."""
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
-# Read when torch and its companions are loaded: threads that wait for work shall sleep, on machines that others use
-# too, and nothing shall be said about packages that are not needed.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-
-import torch
-
+# Before torch, whose environment it sets.
 from recipe import autoencoder, data, diffusion, evaluation, judging, pool, publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
 from recipe.settings import PRESETS, Preset
 from recipe.work import Work
+
+import torch
 
 STAGES = {
     "vae": autoencoder.train,

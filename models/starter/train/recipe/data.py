@@ -18,8 +18,8 @@ from .scenes import SceneMaker
 from .settings import Preset
 from .vocabulary import save_tokenizer
 
-# Captions that the vocabulary is made of.
-VOCABULARY_CAPTIONS = 60_000
+# The vocabulary is made of this many captions, or as many as the UNet learns from.
+MOST_CAPTIONS = 60_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def write(preset: Preset, folder: Path, concepts: list[Concept]) -> None:
     (folder / "concepts.json").write_text(text, encoding="utf-8")
     scenes = SceneMaker(len(concepts), len(SHAPES), random.Random(1))
     captions = CaptionMaker(concepts, list(SHAPES), random.Random(2))
-    texts = [captions.caption(scenes.scene()) for _ in range(VOCABULARY_CAPTIONS)]
+    count = min(MOST_CAPTIONS, preset.pool * preset.captions)
+    texts = [captions.caption(scenes.scene()) for _ in range(count)]
     length = preset.text.max_position_embeddings
     save_tokenizer(folder / "tokenizer", texts, preset.text.vocabulary, length)
     print(f"{len(concepts)} concepts and {len(SHAPES)} shapes are ready in {folder}", flush=True)

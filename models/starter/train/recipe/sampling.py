@@ -23,7 +23,7 @@ class Painter:
     """A model in diffusers layout, loaded in float32."""
 
     def __init__(self, model: Path, device: torch.device):
-        self._pipeline = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32).to(device)
+        self._pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32).to(device)
         self._pipeline.set_progress_bar_config(disable=True)
         self._own = self._pipeline.scheduler
         self.autoencoder = self._pipeline.vae
