@@ -163,7 +163,7 @@ CPU = Preset(
         heads=4,
     ),
     student=StudentSettings(Training(Length(steps=2500), batch=12, rate=1e-4, averaging=0.98)),
-    judge=JudgeSettings(Training(Length(steps=2500), batch=64, rate=2e-3)),
+    judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
 
 
