@@ -77,6 +77,15 @@ def train(options: argparse.Namespace, preset: Preset) -> None:
         print("stopped for now; the same command goes on from here", flush=True)
 
 
+def publish(options: argparse.Namespace) -> None:
+    """Writes the few-step model, or the one before it."""
+    model = options.work / "model"
+    denoiser = model if options.teacher else options.work / "student"
+    if not (denoiser / "scheduler").exists():
+        raise SystemExit(f"{denoiser} holds no trained model yet: `train` goes on")
+    publishing.publish(model, denoiser, options.out)
+
+
 def evaluate(options: argparse.Namespace, preset: Preset) -> None:
     """Measures a model on all concepts of the data, or on the ones in a file."""
     work = opened(options, preset)
@@ -100,8 +109,7 @@ def main(given: list[str] | None = None) -> None:
     elif options.command == "train":
         train(options, preset)
     elif options.command == "publish":
-        model = options.work / "model"
-        publishing.publish(model, model if options.teacher else options.work / "student", options.out)
+        publish(options)
     else:
         evaluate(options, preset)
 

@@ -6,9 +6,6 @@ from torch import Tensor
 
 from . import networks
 from .loop import Stage, save
-from .rendering import Renderer
-from .scenes import SceneMaker
-from .settings import JudgeSettings
 from .work import Work
 
 # Generated pictures are noisier and softer than rendered ones; the judge shall not mind.
@@ -22,9 +19,12 @@ def roughened(pictures: Tensor) -> Tensor:
     return torch.where(chosen, soft, pictures) + NOISE * torch.randn_like(pictures)
 
 
-def learn(stage: Stage, settings: JudgeSettings, scenes: SceneMaker, renderer: Renderer, deadline) -> None:
-    """Trains the stage's module `judge` on single things, everything equally often."""
-    model, subjects = stage.modules["judge"], scenes.concepts + scenes.shapes
+def train(work: Work) -> None:
+    """Trains the judge on single things, each equally often, and saves it."""
+    settings, subjects = work.preset.judge, work.data.subjects
+    model = networks.Judge(subjects, settings.width).to(work.device)
+    stage = Stage("judge", work.folder, settings.training, {"judge": model})
+    scenes, renderer = work.data.scenes(work.seeded(stage.step)), work.renderer(settings.size)
 
     def loss() -> dict[str, Tensor]:
         drawn = torch.randint(0, subjects, (settings.training.batch,)).tolist()
@@ -34,21 +34,11 @@ def learn(stage: Stage, settings: JudgeSettings, scenes: SceneMaker, renderer: R
 
     @torch.no_grad()
     def report() -> str:
-        drawn = list(range(subjects))
-        pictures = renderer.pictures([scenes.alone(subject) for subject in drawn])
+        pictures = renderer.pictures([scenes.alone(subject) for subject in range(subjects)])
         found = stage.averages["judge"](pictures).argmax(1).cpu()
-        return f"right on fresh renders: {(found == torch.tensor(drawn)).float().mean():.1%}"
+        return f"right on fresh renders: {(found == torch.arange(subjects)).float().mean():.1%}"
 
-    stage.train(loss, deadline, report)
-
-
-def train(work: Work) -> None:
-    """Trains the judge and saves it."""
-    settings = work.preset.judge
-    model = networks.Judge(work.data.subjects, settings.width).to(work.device)
-    stage = Stage("judge", work.folder, settings.training, {"judge": model})
-    scenes = work.data.scenes(work.seeded(stage.step))
-    learn(stage, settings, scenes, work.renderer(settings.size), work.deadline)
+    stage.train(loss, work.deadline, report)
     save(stage.averages["judge"].state_dict(), work.folder / "judge.pt")
     stage.forget()
 

@@ -17,7 +17,7 @@ from .settings import Training
 WARM_UP_STEPS = 50
 # Learning rates stay at their height for this part of a stage, then fall along a cosine to this part of it.
 CONSTANT, LOWEST = 0.4, 0.02
-SECONDS_BETWEEN_CHECKPOINTS = 150
+SECONDS_BETWEEN_CHECKPOINTS = 200
 SECONDS_BETWEEN_LINES = 20
 # A step of longer than this was interrupted, by a machine that slept, say.
 LONGEST_STEP = 60
