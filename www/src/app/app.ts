@@ -1,3 +1,4 @@
+import { EngineClient } from "../client/engine_client.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { modelName } from "../shared/model_address.ts";
 import { Pace } from "../shared/pace.ts";
@@ -10,7 +11,6 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
-import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
 import { allowsF16 } from "./location.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";

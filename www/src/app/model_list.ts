@@ -1,10 +1,11 @@
 // The models that this browser keeps: opened, finished, checked and deleted here. They have a worker of their own, so
 // that a download goes on while a picture is drawn.
+
+import { EngineClient } from "../client/engine_client.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
 import { element } from "./elements.ts";
-import { EngineClient } from "./engine_client.ts";
 import { builtPlaces, readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { sentence } from "./status.ts";

@@ -16,6 +16,8 @@ export interface LoadParams {
   /** Access token for the origin of that address. */
   token: string | undefined;
   canvas: OffscreenCanvas;
+  /** Address of the wasm module where it does not lie beside the worker's script. */
+  wasm?: string;
 }
 
 /** What a model's card says of its licence. */

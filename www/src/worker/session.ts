@@ -28,7 +28,7 @@ export class Session {
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
     feignTimestampQuery();
-    await init();
+    await (params.wasm === undefined ? init() : init({ module_or_path: params.wasm }));
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
