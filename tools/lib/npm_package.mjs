@@ -60,7 +60,7 @@ async function buildModules(outDir) {
     build: {
       minify: false,
       lib: { entry, formats: ["es"], fileName: (_format, name) => `${name}.js` },
-      rolldownOptions: { output: { chunkFileNames: "[name].js" } },
+      rolldownOptions: { output: { chunkFileNames: "engine.js" } },
     },
   };
   await build(mergeConfig(common(outDir), modules));
