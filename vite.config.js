@@ -8,13 +8,14 @@ import { serviceWorker } from "./tools/vite/service_worker.mjs";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 const places = modelPlaces(process.env);
+const embedOrigins = (process.env.EASEL_EMBED_ORIGINS ?? "").split(" ").filter(Boolean);
 
 export default defineConfig({
   root: here("www"),
   base: "./",
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
-  define: { __MODEL_PLACES__: JSON.stringify(places) },
+  define: { __MODEL_PLACES__: JSON.stringify(places), __EMBED_ORIGINS__: JSON.stringify(embedOrigins) },
   plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), serviceWorker()],
   worker: { format: "es" },
   build: {
@@ -23,6 +24,7 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: { index: here("www/index.html"), embed: here("www/embed.html") } },
   },
   preview: { headers: { "X-Content-Type-Options": "nosniff" } },
 });

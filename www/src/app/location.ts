@@ -1,7 +1,6 @@
-import { modelAddress, type Places } from "../shared/model_address.ts";
+import { builtPlaces } from "../shared/built_places.ts";
+import { modelAddress } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
-
-declare const __MODEL_PLACES__: { hub: string; modelBaseUrl: string; hosts: string[] };
 
 const BUNDLED = "models/starter/";
 
@@ -11,18 +10,6 @@ export interface Wish {
   model: URL;
   bundled: boolean;
   device: DeviceChoice | undefined;
-}
-
-/** Where this build looks for models. */
-export function builtPlaces(page: URL): Places {
-  const { hub, modelBaseUrl, hosts } = __MODEL_PLACES__;
-  const base = new URL(".", page);
-  return {
-    page: base,
-    hub: new URL(hub),
-    modelBaseUrl: modelBaseUrl ? new URL(modelBaseUrl, base) : undefined,
-    hosts,
-  };
 }
 
 /** Reads `?model=ADDRESS&device=gpu|cpu|auto`; throws what `modelAddress` throws. */

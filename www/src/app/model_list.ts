@@ -2,11 +2,12 @@
 // that a download goes on while a picture is drawn.
 
 import { EngineClient } from "../client/engine_client.ts";
+import { builtPlaces } from "../shared/built_places.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
 import { element } from "./elements.ts";
-import { builtPlaces, readLocation } from "./location.ts";
+import { readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { sentence } from "./status.ts";
 import { forgetToken, giveToken, tokenFor } from "./token.ts";

@@ -109,8 +109,7 @@ export class EaselImage extends EaselImageAttributes {
 
   /** @internal */
   connectedCallback(): void {
-    // Frameworks may set attributes after this.
-    queueMicrotask(() => this.#begin());
+    this.#begin();
   }
 
   /** @internal */
@@ -133,8 +132,12 @@ export class EaselImage extends EaselImageAttributes {
   }
 
   #begin(): void {
-    // Listeners hear of errors.
-    if (this.isConnected && this.loading === "eager" && !this.#lease) this.generate().catch(() => {});
+    // The other attributes may be set after this.
+    queueMicrotask(() => {
+      const begins = this.isConnected && this.loading === "eager" && !this.#lease && !this.#run;
+      // Listeners hear of errors.
+      if (begins) this.generate().catch(() => {});
+    });
   }
 
   #press(): void {
