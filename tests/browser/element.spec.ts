@@ -29,7 +29,7 @@ function policy({ cdn, models }: Omit<Sites, "host">): string {
   return [
     "default-src 'none'",
     `script-src 'self' ${cdn.origin} 'wasm-unsafe-eval'`,
-    "worker-src blob:",
+    `worker-src blob: ${cdn.origin}`,
     `connect-src ${cdn.origin} ${models.origin}`,
     "style-src 'none'",
     "img-src 'self'",

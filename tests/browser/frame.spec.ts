@@ -41,7 +41,7 @@ async function open(page: Page, fragment = "", sandbox = ""): Promise<void> {
   await expect(page.frameLocator("iframe").getByRole("heading", { name: "Easel" })).toBeAttached();
 }
 
-const heard = (page: Page) => page.evaluate(() => globalThis.heard);
+const saidSoFar = (page: Page) => page.evaluate(() => globalThis.heard);
 
 /** Posts a message to the frame. */
 function post(page: Page, message: unknown): Promise<void> {
@@ -53,7 +53,7 @@ async function answer(page: Page, id: string | number): Promise<Answer> {
   const ends = (type: string) => type === "picture" || type === "error";
   let found: Answer | undefined;
   await expect
-    .poll(async () => (found = (await heard(page)).find((told) => told.id === id && ends(told.type))))
+    .poll(async () => (found = (await saidSoFar(page)).find((told) => told.id === id && ends(told.type))))
     .toBeDefined();
   if (!found) throw new Error("unreachable");
   return found;
@@ -62,7 +62,7 @@ async function answer(page: Page, id: string | number): Promise<Answer> {
 test("a page in another origin has pictures drawn by messages", async ({ easel }) => {
   const { page } = easel;
   await open(page, "prompt=a+red+apple&steps=3", "allow-scripts allow-same-origin");
-  await expect.poll(async () => (await heard(page))[0]).toEqual({ easel: 1, id: null, type: "ready" });
+  await expect.poll(async () => (await saidSoFar(page))[0]).toEqual({ easel: 1, id: null, type: "ready" });
   await post(page, { easel: 1, id: "a", type: "generate", seed: 7 });
   const done = await answer(page, "a");
   expect(done).toMatchObject({ type: "picture", width: 64, height: 64, seed: 7 });
@@ -76,7 +76,7 @@ test("a page in another origin has pictures drawn by messages", async ({ easel }
   await expect(page.frameLocator("iframe").getByRole("img", { name: "a red apple" })).toBeVisible();
   await post(page, { easel: 1, id: 2, type: "generate", prompt: "a star", steps: 500 });
   await expect
-    .poll(async () => (await heard(page)).some(({ id, type }) => id === 2 && type === "step"))
+    .poll(async () => (await saidSoFar(page)).some(({ id, type }) => id === 2 && type === "step"))
     .toBe(true);
   await post(page, { easel: 1, id: 3, type: "stop" });
   expect(await answer(page, 2)).toMatchObject({ type: "error", code: "cancelled" });
@@ -110,14 +110,14 @@ test("hostile messages do nothing, and wrong ones are answered with the reason",
   const bad = "bad_message";
   expect(codes).toEqual(["unsupported_version", bad, bad, bad, bad, "model_host"]);
   // Answers come in order: by now those of the hostile ones would be here.
-  expect((await heard(page)).filter(({ type }) => type !== "error").map(({ type }) => type)).toEqual([
+  expect((await saidSoFar(page)).filter(({ type }) => type !== "error").map(({ type }) => type)).toEqual([
     "ready",
   ]);
   const markup = `<img src=x onerror="parent.postMessage(1,'*')">`;
   await post(page, { easel: 1, id: "markup", type: "generate", prompt: markup, alt: markup });
   expect(await answer(page, "markup")).toMatchObject({ type: "picture" });
   await expect(page.frameLocator("iframe").getByRole("img", { name: markup })).toBeVisible();
-  expect(await heard(page)).not.toContain(1);
+  expect(await saidSoFar(page)).not.toContain(1);
 });
 
 test("a frame listens to the origin that its address names and to its parent alone", async ({ easel }) => {
@@ -131,8 +131,8 @@ test("a frame listens to the origin that its address names and to its parent alo
     await new Promise((resolve) => addEventListener("message", resolve, { once: true }));
   });
   await expect(status).toHaveText("");
-  expect(await heard(page)).toEqual([]);
+  expect(await saidSoFar(page)).toEqual([]);
   await page.frameLocator("iframe").getByRole("button", { name: "Draw" }).click();
   await expect(status).toHaveText("Done");
-  expect(await heard(page)).toEqual([]);
+  expect(await saidSoFar(page)).toEqual([]);
 });

@@ -25,6 +25,7 @@ export async function buildNpmPackage({
   await buildModules(join(folder, "dist"));
   await writeTypes(join(folder, "types"));
   for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(root, name), join(folder, name));
+  copyFileSync(join(root, "assets", "clip", "LICENSE"), join(folder, "dist", "merges-LICENSE.txt"));
   copyFileSync(join(TOOLS, "README.md"), join(folder, "README.md"));
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(packageJson(), null, 2)}\n`);
 }

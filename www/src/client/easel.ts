@@ -2,7 +2,7 @@
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { GenerateEvent, GenerateParams, LoadEvent, Loaded, Outcome } from "../shared/protocol.ts";
 import { EngineClient } from "./engine_client.ts";
-import { wasmUrl, workerUrl } from "./engine_files.ts";
+import { mergesUrl, wasmUrl, workerUrl } from "./engine_files.ts";
 import { Generation } from "./generation.ts";
 import { sourceAddress } from "./source.ts";
 import type { Device, GenerateOptions, LoadOptions, ModelInfo, Progress } from "./types.ts";
@@ -64,11 +64,12 @@ export class Easel {
     const model = sourceAddress(source, options.hub).href;
     const { signal } = options;
     if (signal?.aborted) throw cancelled(signal);
-    const client = new EngineClient(startWorker(new URL(options.workerUrl ?? workerUrl, document.baseURI)));
+    const files = engineFiles(options.engineFolder);
+    const client = new EngineClient(startWorker(files.worker));
     const close = () => client.close();
     signal?.addEventListener("abort", close);
     try {
-      return new Easel(client, model, await loadInto(client, model, options));
+      return new Easel(client, model, await loadInto(client, model, files, options));
     } catch (error) {
       client.close();
       throw signal?.aborted ? cancelled(signal) : error;
@@ -140,15 +141,36 @@ export class Easel {
   }
 }
 
-async function loadInto(client: EngineClient, model: string, options: LoadOptions): Promise<Loaded> {
-  const { device = "auto", precision, token, onProgress } = options;
-  const wasm = options.wasmUrl ?? wasmUrl;
+interface EngineFiles {
+  worker: URL;
+  /** Absent where the worker knows them. */
+  others: { wasm: string; merges: string } | undefined;
+}
+
+function engineFiles(folder: string | URL | undefined): EngineFiles {
+  if (folder === undefined) {
+    const others = wasmUrl && mergesUrl && { wasm: wasmUrl.href, merges: mergesUrl.href };
+    return { worker: new URL(workerUrl, document.baseURI), others };
+  }
+  const at = (name: string) => new URL(name, new URL(folder, document.baseURI));
+  return {
+    worker: at("worker.js"),
+    others: { wasm: at("easel_bg.wasm").href, merges: at("merges.txt").href },
+  };
+}
+
+async function loadInto(
+  client: EngineClient,
+  model: string,
+  { others }: EngineFiles,
+  { device = "auto", precision, token, onProgress }: LoadOptions,
+): Promise<Loaded> {
   // Nobody sees this one; steps bring pictures of it.
   const canvas = new OffscreenCanvas(1, 1);
-  const params = { device, f16: precision === "f16", model, token, canvas };
+  const own = { files: undefined, engineFiles: others, canvas };
   return client.request(
     "load",
-    wasm === undefined ? params : { ...params, wasm: new URL(wasm, document.baseURI).href },
+    { device, f16: precision === "f16", model, token, ...own },
     { onEvent: (event) => onProgress?.(progressOf(event)), transfer: [canvas] },
   );
 }

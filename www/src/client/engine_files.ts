@@ -2,5 +2,6 @@
 // addresses the bundlers of other sites understand.
 export { default as workerUrl } from "../worker/worker.ts?worker&url";
 
-/** The site's worker finds the wasm module by itself. */
-export const wasmUrl: string | undefined = undefined;
+/** The site's worker knows where these are. */
+export const wasmUrl: URL | undefined = undefined;
+export const mergesUrl: URL | undefined = undefined;

@@ -25,10 +25,8 @@ export interface LoadOptions {
   token?: string | undefined;
   /** The hub that `owner/name` means; Hugging Face where nothing is said. */
   hub?: string | URL | undefined;
-  /** Where the package's `worker.js` is, if a site serves it from another place. */
-  workerUrl?: string | URL | undefined;
-  /** Where the package's `easel_bg.wasm` is, if a site serves it from another place. */
-  wasmUrl?: string | URL | undefined;
+  /** The folder with `worker.js`, `easel_bg.wasm` and `merges.txt` of the package, if a site serves them from another place. */
+  engineFolder?: string | URL | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the load; what was fetched stays in the browser. */
   signal?: AbortSignal | undefined;

@@ -10,8 +10,8 @@ let policy: Policy | undefined;
 
 /**
  * Starts a module worker. Browsers take workers from their own origin only: a script from another one, such as a CDN's, is
- * imported by a script of this origin, for which a Content-Security-Policy has to allow `worker-src blob:` and the other
- * origin in `script-src`.
+ * imported by a script of this origin, for which a Content-Security-Policy has to allow `blob:` and the other origin in
+ * `worker-src`.
  */
 export function startWorker(url: URL): Worker {
   if (url.origin === location.origin) return new Worker(trusted(url.href), { type: "module", name: "easel" });

@@ -7,6 +7,18 @@ export type { GenerateParams, ModelInfo };
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
 
+/** A file that the user gave to the page. */
+export interface GivenFile {
+  /** Path from the folder that was given, with `/`; for a file by itself its name. */
+  path: string;
+  file: Blob;
+  /** When it was changed last, in milliseconds since 1970. */
+  modified: number;
+}
+
+/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
+export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -15,9 +27,11 @@ export interface LoadParams {
   model: string;
   /** Access token for the origin of that address. */
   token: string | undefined;
+  /** Files of a local model, by their paths in it, where the page has them. */
+  files: GivenFile[] | undefined;
   canvas: OffscreenCanvas;
-  /** Address of the wasm module where it does not lie beside the worker's script. */
-  wasm?: string;
+  /** Addresses of what the worker fetches for itself, where its script does not know them. */
+  engineFiles?: { wasm: string; merges: string } | undefined;
 }
 
 /** What a model's card says of its licence. */
@@ -65,10 +79,22 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
-  finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
+  finish: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
+  /** Says what the user gave; nothing is kept yet. */
+  recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };
   delete: { params: { model: string }; result: null; event: never };
+  /** Writes a whole model into `folder`, or without one into a file, which is there for as long as the worker. */
+  save: {
+    params: { model: string; folder: FileSystemDirectoryHandle | undefined };
+    result: { name: string; file?: File };
+    event: SaveEvent;
+  };
 }
 export type Kind = keyof Requests;
 
@@ -77,6 +103,7 @@ type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: num
 /** `waiting` is for another tab that writes to the same model. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
+export type SaveEvent = { type: "saving"; loaded: number; total: number };
 export type LoadEvent = DownloadEvent | PrepareEvent;
 
 /** `picture` of `started` is the noise that the run begins with, those of `step` what the latents look like after it. */

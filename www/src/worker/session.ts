@@ -9,10 +9,12 @@ import type {
   LoadParams,
   Outcome,
 } from "../shared/protocol.ts";
+import { useMerges } from "./clip_merges.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
-import { inUse } from "./locks.ts";
+import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
+import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
@@ -27,21 +29,28 @@ export class Session {
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    const endUse = await beginUse(params.model);
+    try {
+      return await this.#load(params, signal, emit);
+    } catch (error) {
+      endUse();
+      throw error;
+    }
+  }
+
+  async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     feignTimestampQuery();
-    await (params.wasm === undefined ? init() : init({ module_or_path: params.wasm }));
+    await startEngine(params.engineFiles);
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
-    const source = await ModelSource.open(new URL(params.model), {
-      ...USUAL,
-      token: params.token,
-      signal,
-      emit,
-    });
-    const info = await inUse(params.model, () =>
-      engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
-    );
+    const options = { ...USUAL, token: params.token, signal, emit };
+    const provider = providerOf(new URL(params.model), params.files, options);
+    const source = await ModelSource.open(provider, options);
+    const onPart = (stage: string, loaded: number, total: number) =>
+      emit({ type: "prepare", stage, loaded, total });
+    const info = await engine.load(source, onPart, source.checkpoint);
     engine.attach(params.canvas);
     this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
@@ -131,6 +140,14 @@ function nextFrame(): Promise<void> {
       setTimeout(resolve, 0);
     }
   });
+}
+
+async function startEngine(files: LoadParams["engineFiles"]): Promise<void> {
+  if (!files) await init();
+  else {
+    useMerges(files.merges);
+    await init({ module_or_path: files.wasm });
+  }
 }
 
 async function createEngine(
