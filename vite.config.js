@@ -4,7 +4,7 @@ import { bundledModel } from "./tools/vite/bundled_model.mjs";
 import { clipLicence } from "./tools/vite/clip_licence.mjs";
 import { contentSecurityPolicy } from "./tools/vite/content_security_policy.mjs";
 import { modelPlaces } from "./tools/vite/model_places.mjs";
-import { serviceWorker } from "./tools/vite/service_worker.mjs";
+import { offlineApp } from "./tools/vite/offline_app.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -17,12 +17,7 @@ export default defineConfig({
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
   define: { __MODEL_PLACES__: JSON.stringify(places), __EMBED_ORIGINS__: JSON.stringify(embedOrigins) },
-  plugins: [
-    contentSecurityPolicy(places.hosts),
-    bundledModel("models/starter"),
-    clipLicence(),
-    serviceWorker(),
-  ],
+  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), clipLicence(), offlineApp()],
   worker: { format: "es" },
   build: {
     outDir: here("dist"),

@@ -34,12 +34,9 @@ export class Site {
     const path = (request.url ?? "/").split("?")[0] ?? "/";
     this.asked.push(path);
     const content = this.#content(path);
-    if (content === undefined) {
-      response.writeHead(404).end();
-      return;
-    }
-    const type = TYPES[extname(path)] ?? "application/octet-stream";
-    response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-store", ...this.#headers });
+    const type = TYPES[extname(path) || ".html"] ?? "application/octet-stream";
+    const headers = { "Content-Type": type, "Cache-Control": "no-store", ...this.#headers };
+    response.writeHead(content === undefined ? 404 : 200, headers);
     response.end(content);
   });
 

@@ -9,6 +9,7 @@ import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts
 import { ModelList } from "./model_list.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
+import { keepPage } from "./updates.ts";
 
 const select = element("device", HTMLSelectElement);
 const models = new ModelList(open);
@@ -82,7 +83,4 @@ document.addEventListener("keydown", (event) => {
 });
 addEventListener("popstate", start);
 start();
-if (import.meta.env.PROD && "serviceWorker" in navigator) {
-  // Without it the page works, only not offline.
-  navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).catch(() => {});
-}
+keepPage();

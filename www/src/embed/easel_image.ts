@@ -85,6 +85,7 @@ export class EaselImage extends EaselImageAttributes {
     this.#run = run;
     this.#view.running = true;
     this.#view.progress = undefined;
+    this.#view.status = "Getting ready";
     try {
       if (!this.isConnected) throw new EaselError("disposed", "the element is not in a document");
       const picture = await this.#draw(run.signal);
