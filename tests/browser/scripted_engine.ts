@@ -12,6 +12,7 @@ function fail(code: string, message: string): never {
 
 const FAULTS: Record<string, () => Promise<void> | void> = {
   "lose the device": () => fail("device_lost", "the GPU went away"),
+  hang: () => new Promise(() => {}),
   trap: () => {
     throw new WebAssembly.RuntimeError("unreachable");
   },
@@ -89,9 +90,11 @@ export class Engine {
   async load(
     source: Source,
     onProgress: (stage: string, loaded: number, total: number) => void,
+    checkpoint?: string,
   ): Promise<ModelInfo> {
     const [half = "", full = ""] = WEIGHTS;
-    const files = [...CONFIGS, (await source.size(half)) === undefined ? full : half];
+    const folder = [...CONFIGS, (await source.size(half)) === undefined ? full : half];
+    const files = checkpoint === undefined ? folder : [checkpoint, "merges.txt"];
     for (const [at, path] of files.entries()) {
       const size = await source.size(path);
       if (size === undefined) fail("file_not_found", `${path} is missing`);

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::init::Init;
 use super::{Generate, tune};
 
 /// Most pictures of one call.
@@ -46,6 +47,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         Some(path) => read_latents(path).await?,
         None => Given::default(),
     };
+    let init = options.init.read()?;
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(tune::open(options.device, options.precision).await?);
@@ -62,7 +64,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     }
     let pipeline = Rc::new(pipeline?);
     let load = milliseconds(start);
-    let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);
+    let seed = options.seed.unwrap_or_else(random_seed);
+    let first = request(options, &pipeline, seed, init.as_ref(), given)?;
     let start = Instant::now();
     prepare(&pipeline, &first, &bar).await?;
     let prepare = milliseconds(start);
@@ -106,10 +109,19 @@ async fn prepare(pipeline: &Pipeline, request: &Request, bar: &ProgressBar) -> R
     Ok(())
 }
 
-fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> Request {
-    let usual = pipeline.usual_request();
-    let (width, height) = options.size.unwrap_or((usual.width, usual.height));
-    Request {
+fn request(
+    options: &Generate,
+    pipeline: &Pipeline,
+    seed: u64,
+    init: Option<&Init>,
+    given: Given,
+) -> Result<Request> {
+    let (usual, sizes) = (pipeline.usual_request(), pipeline.description().sizes());
+    let own_size = || init.map(|init| sizes.nearest(init.size()));
+    let (width, height) = options.size.or_else(own_size).unwrap_or((usual.width, usual.height));
+    // Before the picture is resized to it.
+    sizes.check(width, height)?;
+    Ok(Request {
         prompt: options.prompt.clone(),
         negative_prompt: options.negative.clone(),
         steps: options.steps.unwrap_or(usual.steps),
@@ -118,8 +130,9 @@ fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> 
         seed,
         width,
         height,
+        init_image: init.map(|init| init.at(width, height)),
         given,
-    }
+    })
 }
 
 /// One picture, `[pixels, 3]`, and what `--dump` writes of it.
@@ -214,6 +227,7 @@ fn report(
         "sampler": sampler,
         "width": request.width,
         "height": request.height,
+        "strength": request.init_image.as_ref().map(|image| image.strength),
         "timings_ms": {
             "load": timings.load,
             "prepare": timings.prepare,

@@ -42,10 +42,10 @@ async function collect(entries: (FileSystemEntry | File | null)[]): Promise<Give
 }
 
 async function collectEntry(entry: FileSystemEntry, found: GivenFile[]): Promise<void> {
-  if (entry instanceof FileSystemFileEntry) {
+  if (isFile(entry)) {
     const file = await new Promise<File>((resolve, reject) => entry.file(resolve, reject));
     add(found, given(entry.fullPath.replace(/^\//, ""), file));
-  } else if (entry instanceof FileSystemDirectoryEntry) {
+  } else if (isDirectory(entry)) {
     const reader = entry.createReader();
     for (;;) {
       // A reader gives some at a time, and none at the end.
@@ -56,6 +56,15 @@ async function collectEntry(entry: FileSystemEntry, found: GivenFile[]): Promise
       for (const inside of some) await collectEntry(inside, found);
     }
   }
+}
+
+// Chromium does not show the classes of entries under their names.
+function isFile(entry: FileSystemEntry): entry is FileSystemFileEntry {
+  return entry.isFile;
+}
+
+function isDirectory(entry: FileSystemEntry): entry is FileSystemDirectoryEntry {
+  return entry.isDirectory;
 }
 
 function given(path: string, file: File): GivenFile {
