@@ -100,8 +100,8 @@ test("an element draws when the visitor presses its button, and fetches nothing 
     `<easel-image model="MODEL" prompt="a red apple" poster="/poster.svg" steps="3" controls></easel-image>`,
   );
   await watchEvents(page);
-  const picture = page.getByRole("img", { name: "a red apple" });
-  await expect(picture).toBeVisible();
+  await expect(page.getByRole("img", { name: "a red apple" })).toBeVisible();
+  expect(await easel.violations()).toEqual([]);
   expect(fetched()).toEqual([]);
   await page.getByRole("button", { name: "Draw" }).click();
   await expect(page.getByRole("status")).toHaveText("Done");

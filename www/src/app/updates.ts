@@ -3,6 +3,12 @@
 /** Has the browser keep the page for use without a network; without that it works, only not offline. */
 export function keepPage(): void {
   if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return;
+  // What is kept for later must not hold up what is shown now.
+  if (document.readyState !== "complete") addEventListener("load", register, { once: true });
+  else register();
+}
+
+function register(): void {
   navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).then(watch, () => {});
 }
 
