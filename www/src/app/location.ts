@@ -1,8 +1,7 @@
 import { builtPlaces } from "../shared/built_places.ts";
+import { BUNDLED } from "../shared/bundled_model.ts";
 import { modelAddress } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
-
-const BUNDLED = "models/starter/";
 
 /** What the page's address asks for. */
 export interface Wish {
