@@ -61,6 +61,10 @@ function install(): void {
   mkdirSync(installed, { recursive: true });
   const pack = ["pack", "--json", "--offline", "--pack-destination", PROJECT];
   const [packed] = JSON.parse(execFileSync("npm", pack, { cwd: PACKAGE, encoding: "utf8" }));
+  const paths = packed.files.map(({ path }: { path: string }) => path);
+  for (const path of ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "dist/worker.js", "dist/easel_bg.wasm"]) {
+    expect(paths).toContain(path);
+  }
   execFileSync("tar", ["-xzf", join(PROJECT, packed.filename), "-C", installed, "--strip-components=1"]);
   writeFileSync(join(PROJECT, "index.html"), INDEX);
   writeFileSync(join(PROJECT, "main.ts"), MAIN);

@@ -140,7 +140,7 @@ function packageJson() {
       "./package.json": "./package.json",
     },
     sideEffects: ["./dist/element.js"],
-    files: ["dist", "types"],
+    files: ["dist", "types", "LICENSE-*"],
     keywords: ["text-to-image", "stable-diffusion", "webgpu", "wasm", "web-component"],
   };
 }
