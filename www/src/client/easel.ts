@@ -4,6 +4,7 @@ import type { GenerateEvent, GenerateParams, LoadEvent, Loaded, Outcome } from "
 import { EngineClient } from "./engine_client.ts";
 import { mergesUrl, wasmUrl, workerUrl } from "./engine_files.ts";
 import { Generation } from "./generation.ts";
+import { brightness, pixelsOf } from "./pixels.ts";
 import { sourceAddress } from "./source.ts";
 import type { Device, GenerateOptions, LoadOptions, ModelInfo, Progress } from "./types.ts";
 import { startWorker } from "./worker_start.ts";
@@ -89,7 +90,9 @@ export class Easel {
    */
   generate(options: GenerateOptions): Generation {
     const params = this.#params(options);
-    return new Generation(params.seed, options, (onEvent, signal) => this.#enqueue(params, onEvent, signal));
+    return new Generation(params.seed, options, (onEvent, signal) =>
+      this.#enqueue(params, options, onEvent, signal),
+    );
   }
 
   /** Tokens of a prompt, and how many fit in one chunk of what the model reads. Rejects with `bad_prompt`. */
@@ -115,19 +118,22 @@ export class Easel {
       sampler: rest.sampler ?? info.sampler,
       width: rest.width ?? info.width,
       height: rest.height ?? info.height,
+      ...(rest.strength !== undefined && { strength: rest.strength }),
     };
   }
 
   #enqueue(
     params: GenerateParams,
+    options: GenerateOptions,
     onEvent: (event: GenerateEvent) => void,
     signal: AbortSignal,
   ): Promise<Outcome> {
     const turn = this.#idle;
-    const run = turn.then(() => {
+    const run = turn.then(async () => {
       if (this.#disposed) throw this.#disposed;
       if (signal.aborted) return { type: "stopped", index: 0, total: params.steps } as const;
-      return this.#client.request("generate", params, { onEvent, signal });
+      const all = { ...params, ...(await initImage(options, params)) };
+      return this.#client.request("generate", all, { onEvent, signal });
     });
     this.#idle = run.catch((error) => this.#note(asEaselError(error)));
     return run;
@@ -139,6 +145,17 @@ export class Easel {
     this.#disposed ??= new EaselError("disposed", `the engine broke down (${error.message}): load it again`);
     this.#client.close();
   }
+}
+
+/** The picture to start from, as the engine takes it. */
+async function initImage(
+  { image, mask }: GenerateOptions,
+  { width, height }: GenerateParams,
+): Promise<Pick<GenerateParams, "image" | "mask_image">> {
+  if (!image) return {};
+  const pixels = new Uint8Array(await pixelsOf("image", image, width, height));
+  if (!mask) return { image: pixels };
+  return { image: pixels, mask_image: brightness(await pixelsOf("mask", mask, width, height)) };
 }
 
 interface EngineFiles {

@@ -47,6 +47,12 @@ export interface GenerateOptions {
   /** A multiple of `Easel.info.factor`, as is `height`. */
   width?: number | undefined;
   height?: number | undefined;
+  /** A picture to start from: a file, a canvas, an `ImageBitmap` or the like, stretched to the size. */
+  image?: ImageBitmapSource | undefined;
+  /** What of `image` to draw anew: white is drawn, black or transparent is kept, grey is mixed. */
+  mask?: ImageBitmapSource | undefined;
+  /** How much of `image` is given up, 0 to 1; 0.8 where nothing is said, and 1 with a mask. */
+  strength?: number | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   /** Ends the run within a step; the promises then are rejected with an `AbortError`. */
   signal?: AbortSignal | undefined;
