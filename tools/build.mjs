@@ -1,4 +1,6 @@
-// `npm run build [-- --optimize]`: the site that is put on a web server, in dist/. Optimized, it is held to its size.
+// `npm run build [-- --optimize]`: the site that is put on a web server, in dist/, and the npm package for other sites, in
+// build/npm/. Optimized, the wasm module is held to its size.
+import { buildNpmPackage } from "./lib/npm_package.mjs";
 import { npmPackages } from "./lib/packages.mjs";
 import { Failure, say, script } from "./lib/run.mjs";
 import { buildSite } from "./lib/site.mjs";
@@ -12,5 +14,6 @@ await script(async (args) => {
   await buildWasm({ optimize });
   if (optimize) await checkWasmSize();
   await buildSite();
-  say("the site is in dist/");
+  await buildNpmPackage();
+  say("the site is in dist/, the npm package in build/npm/");
 });

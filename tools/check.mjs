@@ -5,7 +5,14 @@ import { clippyFor, nativeToolchain, rustfmt, wasmToolchain } from "./lib/rust.m
 import { buildWasm } from "./lib/wasm.mjs";
 
 const STRICT = ["--", "-D", "warnings"];
-const PROJECTS = ["www/src/app", "www/src/worker", "www/src/sw", "tests/browser", "tests/bench"];
+const PROJECTS = [
+  "www/src/app",
+  "www/src/embed",
+  "www/src/worker",
+  "www/src/sw",
+  "tests/browser",
+  "tests/bench",
+];
 
 async function typescript() {
   await npmPackages();

@@ -1,5 +1,5 @@
 // Two copies of the page on one origin, as on a host for the pages of many projects.
-import { createReadStream, existsSync, readFileSync } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
@@ -9,20 +9,19 @@ import { test } from "./easel_page.ts";
 const BUILT = fileURLToPath(new URL("../../build/scripted", import.meta.url));
 const TYPES: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
 
-/** Serves the page at `/a/` and, as another version, at `/b/`; while `silent`, it takes requests and answers none. */
+/** Serves the page at `/`, and again at `/b/`, inside of what the first calls its own; while `silent`, it takes requests and answers none. */
 class TwoSites {
   silent = false;
   readonly #server: Server = createServer((request, response) => {
     if (this.silent) return;
-    const [, name, ...rest] = (request.url ?? "").split("?")[0]?.split("/") ?? [];
-    const path = join(BUILT, rest.join("/") || "index.html");
+    const [asked = "/"] = (request.url ?? "/").split("?");
+    const path = join(BUILT, asked.replace(/^\/b\//, "/").replace(/\/$/, "/index.html"));
     if (!existsSync(path)) {
       response.writeHead(404).end();
       return;
     }
     response.setHeader("Content-Type", TYPES[extname(path)] ?? "application/octet-stream");
-    if (path.endsWith("sw.js")) response.end(`${readFileSync(path)}`.replace(/\b[0-9a-f]{16}\b/, `${name}`));
-    else createReadStream(path).pipe(response);
+    createReadStream(path).pipe(response);
   });
 
   async open(): Promise<string> {
@@ -40,8 +39,8 @@ test("each of two sites opens when their server answers no more", async ({ easel
   const sites = new TwoSites();
   const origin = await sites.open();
   try {
-    for (const name of ["a", "b"]) {
-      await easel.page.goto(`${origin}/${name}/?device=cpu`);
+    for (const folder of ["/", "/b/"]) {
+      await easel.page.goto(`${origin}${folder}?device=cpu`);
       await easel.ready();
       await easel.page.evaluate(async () => {
         const { active } = await navigator.serviceWorker.ready;
@@ -50,8 +49,8 @@ test("each of two sites opens when their server answers no more", async ({ easel
       });
     }
     sites.silent = true;
-    for (const name of ["a", "b"]) {
-      await easel.page.goto(`${origin}/${name}/?device=cpu`);
+    for (const folder of ["/", "/b/"]) {
+      await easel.page.goto(`${origin}${folder}?device=cpu`);
       await easel.ready();
     }
   } finally {

@@ -12,7 +12,7 @@ export default mergeConfig(
     build: {
       outDir: here("../../build/scripted"),
       rolldownOptions: {
-        input: { index: here("../../www/index.html"), storage_lab: here("storage_lab.ts") },
+        input: { storage_lab: here("storage_lab.ts") },
         output: {
           entryFileNames: ({ name }) => (name === "storage_lab" ? "[name].js" : "assets/[name]-[hash].js"),
         },

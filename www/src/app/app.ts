@@ -1,10 +1,10 @@
+import { EngineClient } from "../client/engine_client.ts";
 import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { isLocal, modelName } from "../shared/model_address.ts";
 import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
 import { stayAwake } from "./awake.ts";
 import { draw } from "./drawing.ts";
 import { element } from "./elements.ts";
-import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";

@@ -1,7 +1,8 @@
 // A run of the form: one picture, or several one after another from neighbouring seeds.
+
+import type { EngineClient } from "../client/engine_client.ts";
 import { Pace } from "../shared/pace.ts";
 import type { GenerateEvent, GenerateParams, Outcome } from "../shared/protocol.ts";
-import type { EngineClient } from "./engine_client.ts";
 import { announceFinished, announceOffered, type FinishedPicture } from "./finished.ts";
 import type { Replay } from "./process/replay.ts";
 import { Take } from "./process/take.ts";

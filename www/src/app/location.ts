@@ -1,9 +1,7 @@
-import { isLocal, modelAddress, type Places } from "../shared/model_address.ts";
+import { builtPlaces } from "../shared/built_places.ts";
+import { BUNDLED } from "../shared/bundled_model.ts";
+import { isLocal, modelAddress } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
-
-declare const __MODEL_PLACES__: { hub: string; modelBaseUrl: string; hosts: string[] };
-
-const BUNDLED = "models/starter/";
 
 /** What the page's address asks for. */
 export interface Wish {
@@ -11,18 +9,6 @@ export interface Wish {
   model: URL;
   bundled: boolean;
   device: DeviceChoice | undefined;
-}
-
-/** Where this build looks for models. */
-export function builtPlaces(page: URL): Places {
-  const { hub, modelBaseUrl, hosts } = __MODEL_PLACES__;
-  const base = new URL(".", page);
-  return {
-    page: base,
-    hub: new URL(hub),
-    modelBaseUrl: modelBaseUrl ? new URL(modelBaseUrl, base) : undefined,
-    hosts,
-  };
 }
 
 /** Reads `?model=ADDRESS&device=gpu|cpu|auto`; throws what `modelAddress` throws. */

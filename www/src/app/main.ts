@@ -17,6 +17,7 @@ import { isStageEmpty, reserve } from "./stage.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 import { setUpTheme } from "./theme.ts";
+import { keepPage } from "./updates.ts";
 
 const select = element("device", HTMLSelectElement);
 const models = new ModelList(open);
@@ -108,7 +109,4 @@ element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
 addEventListener("popstate", () => start(false));
 start(false);
 document.documentElement.dataset.dressed = "";
-if (import.meta.env.PROD && "serviceWorker" in navigator) {
-  // Without it the page works, only not offline.
-  navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).catch(() => {});
-}
+keepPage();

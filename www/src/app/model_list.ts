@@ -1,15 +1,17 @@
 // The models that this browser keeps: opened, finished, checked, saved and deleted here. They have a worker of their own, so
 // that a download goes on while a picture is drawn.
+
+import { EngineClient } from "../client/engine_client.ts";
+import { builtPlaces } from "../shared/built_places.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
 import type { GivenFile, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
-import { EngineClient } from "./engine_client.ts";
 import { setUpFileOpeners } from "./file_openers.ts";
 import { chooseFolder } from "./folder_picker.ts";
 import { givenFiles, noteFiles } from "./given_files.ts";
-import { builtPlaces, readLocation } from "./location.ts";
+import { readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { noteQuant } from "./quant_choice.ts";
 import { sentence } from "./status.ts";

@@ -1,3 +1,4 @@
+import { BUNDLED_GUIDANCE } from "../shared/bundled_model.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { fillChips } from "./chips.ts";
 import { element } from "./elements.ts";
@@ -16,12 +17,9 @@ const EXAMPLES = [
   "a taxi",
 ];
 
-/** Its scheduler's config says nothing of guidance; pictures are best with this. */
-const GUIDANCE_SCALE = 4;
-
 /** What the bundled model says of itself, with the guidance that suits it. */
 export function withStarterDefaults(info: ModelInfo): ModelInfo {
-  return { ...info, guidance_scale: GUIDANCE_SCALE };
+  return { ...info, guidance_scale: BUNDLED_GUIDANCE };
 }
 
 /** Offers the examples as buttons that fill the prompt. */

@@ -1,4 +1,4 @@
-import type { EngineClient } from "./engine_client.ts";
+import type { EngineClient } from "../client/engine_client.ts";
 import { onFormChange } from "./form.ts";
 
 const PAUSE_MS = 150;

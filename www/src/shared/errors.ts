@@ -23,16 +23,30 @@ export type PageErrorCode =
   | "storage"
   | "cancelled"
   | "busy"
+  | "disposed"
+  | "bad_parameter"
   | "internal";
 
-/** An error with a stable code and a sentence for the reader. */
+/** After these the engine is not to be used again. */
+const FATAL = new Set(["internal", "gpu", "device_lost", "out_of_memory"]);
+
+/**
+ * An error with a stable code and a sentence for the reader. Its name is `EaselError`, and `AbortError`, as that of other
+ * things that an `AbortSignal` ends, with the code `cancelled`.
+ */
 export class EaselError extends Error {
-  override readonly name = "EaselError";
+  override readonly name: "EaselError" | "AbortError";
   readonly code: string;
 
   constructor(code: PageErrorCode | (string & {}), message: string, options?: ErrorOptions) {
     super(message, options);
+    this.name = code === "cancelled" ? "AbortError" : "EaselError";
     this.code = code;
+  }
+
+  /** Whether the engine that it comes from has to be loaded again. */
+  get fatal(): boolean {
+    return FATAL.has(this.code);
   }
 }
 

@@ -37,6 +37,8 @@ export interface LoadParams {
   files: GivenFile[] | undefined;
   quant: QuantChoice;
   canvas: OffscreenCanvas;
+  /** Addresses of what the worker fetches for itself, where its script does not know them. */
+  engineFiles?: { wasm: string; merges: string } | undefined;
 }
 
 /** How large a model is, in bytes, and how much of it is in this browser. */

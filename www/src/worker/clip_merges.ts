@@ -4,11 +4,16 @@ import { EaselError } from "../shared/errors.ts";
 /** Path under which they are kept beside a checkpoint; the engine looks there. */
 export const MERGES = "merges.txt";
 
-const ADDRESS = new URL("../../../assets/clip/merges.txt", import.meta.url);
+let address = new URL("../../../assets/clip/merges.txt", import.meta.url).href;
+
+/** Says where the file is, for sites whose bundlers have moved it. */
+export function useMerges(url: string): void {
+  address = url;
+}
 
 /** The file that the page brings along. */
 export async function clipMerges(): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await fetch(ADDRESS).catch((cause) => {
+  const response = await fetch(address).catch((cause) => {
     throw new EaselError(
       "network",
       "the tokenizer could not be fetched: check the network, then load again",

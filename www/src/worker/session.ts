@@ -14,6 +14,7 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
+import { useMerges } from "./clip_merges.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
@@ -49,7 +50,7 @@ export class Session {
 
   async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     feignTimestampQuery();
-    await init();
+    await startEngine(params.engineFiles);
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
@@ -160,6 +161,14 @@ function nextFrame(): Promise<void> {
       setTimeout(resolve, 0);
     }
   });
+}
+
+async function startEngine(files: LoadParams["engineFiles"]): Promise<void> {
+  if (!files) await init();
+  else {
+    useMerges(files.merges);
+    await init({ module_or_path: files.wasm });
+  }
 }
 
 async function createEngine(

@@ -1,5 +1,7 @@
 import { EaselError, fromWire } from "../shared/errors.ts";
 import type { FromWorker, Kind, Requests, ToWorker } from "../shared/protocol.ts";
+import { workerUrl } from "./engine_files.ts";
+import { startWorker } from "./worker_start.ts";
 
 interface Pending {
   resolve: (result: never) => void;
@@ -9,46 +11,57 @@ interface Pending {
 
 interface RequestOptions<K extends Kind> {
   onEvent?: (event: Requests[K]["event"]) => void;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   transfer?: Transferable[];
 }
 
 /** The engine's worker, as promises. */
 export class EngineClient {
-  readonly #worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { type: "module" });
+  readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #lastId = 0;
+  /** Why nothing can be asked any more. */
+  #ended: EaselError | undefined;
 
-  constructor() {
-    this.#worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => this.#receive(data));
-    this.#worker.addEventListener("error", (event) => {
+  constructor(worker = startWorker(new URL(workerUrl, document.baseURI))) {
+    this.#worker = worker;
+    worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => this.#receive(data));
+    worker.addEventListener("error", (event) => {
       event.preventDefault();
       const detail = event.message || "its script could not be loaded";
-      this.#fail(new EaselError("internal", `the engine's worker failed: ${detail}`));
+      this.#end(new EaselError("internal", `the engine's worker failed: ${detail}`));
     });
   }
 
   /** Aborting `signal` asks the worker to stop; the reply still comes. */
-  request<K extends Kind>(
+  async request<K extends Kind>(
     kind: K,
     params: Requests[K]["params"],
-    options: RequestOptions<K> = {},
+    { onEvent = () => {}, signal, transfer = [] }: RequestOptions<K> = {},
   ): Promise<Requests[K]["result"]> {
+    if (this.#ended) throw this.#ended;
     this.#lastId += 1;
     const id = this.#lastId;
     const reply = new Promise<Requests[K]["result"]>((resolve, reject) => {
-      const onEvent = options.onEvent ?? (() => {});
       this.#pending.set(id, { resolve, reject, onEvent });
     });
-    options.signal?.addEventListener("abort", () => this.#send({ type: "abort", id }));
-    this.#send({ type: "request", id, kind, params } as ToWorker, options.transfer);
-    return reply;
+    const abort = () => this.#send({ type: "abort", id });
+    this.#send({ type: "request", id, kind, params } as ToWorker, transfer);
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+    return reply.finally(() => signal?.removeEventListener("abort", abort));
   }
 
-  /** Ends the worker; requests under way are rejected as `cancelled`. */
+  /** Ends the worker; requests under way, and those to come, are rejected as `cancelled`. */
   close(): void {
+    this.#end(new EaselError("cancelled", "the engine was closed"));
+  }
+
+  #end(error: EaselError): void {
+    this.#ended ??= error;
     this.#worker.terminate();
-    this.#fail(new EaselError("cancelled", "the engine was closed"));
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
   }
 
   #send(message: ToWorker, transfer: Transferable[] = []): void {
@@ -65,10 +78,5 @@ export class EngineClient {
     this.#pending.delete(message.id);
     if (message.ok) pending.resolve(message.result as never);
     else pending.reject(fromWire(message.error));
-  }
-
-  #fail(error: EaselError): void {
-    for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
   }
 }

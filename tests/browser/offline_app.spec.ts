@@ -1,0 +1,103 @@
+// The page as an app: what browsers ask of one that can be installed, new versions, and pictures from other apps.
+import { readFileSync } from "node:fs";
+import type { Page } from "@playwright/test";
+import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { inRoot, Site } from "./embedding_site.ts";
+
+const BUILT = inRoot("build", "scripted");
+
+/** Waits until the page is kept for use without a network. */
+function kept(page: Page): Promise<void> {
+  return page.evaluate(async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    while (active && active.state !== "activated") {
+      await new Promise((resolve) => active.addEventListener("statechange", resolve, { once: true }));
+    }
+  });
+}
+
+async function open(easel: EaselPage, address: string): Promise<void> {
+  await easel.page.goto(`${address}?device=cpu`);
+  await easel.ready();
+  await kept(easel.page);
+}
+
+test("can be installed", async ({ easel, context }) => {
+  await open(easel, site("scripted"));
+  const devtools = await context.newCDPSession(easel.page);
+  const { installabilityErrors } = await devtools.send("Page.getInstallabilityErrors");
+  // Contexts of tests are like private windows, from which nothing is installed.
+  expect(installabilityErrors.filter(({ errorId }) => errorId !== "in-incognito")).toEqual([]);
+  const { errors, data } = await devtools.send("Page.getAppManifest");
+  expect(errors).toEqual([]);
+  const { icons } = JSON.parse(data ?? "{}");
+  for (const { src, sizes, type } of icons) {
+    const response = await easel.page.request.get(new URL(src, site("scripted")).href);
+    expect([response.status(), response.headers()["content-type"]]).toEqual([200, type]);
+    if (type !== "image/png") continue;
+    const bytes = await response.body();
+    expect(`${bytes.readUInt32BE(16)}x${bytes.readUInt32BE(20)}`).toBe(sizes);
+  }
+});
+
+test("keeps all files of the page and none of a model", async ({ easel }) => {
+  await open(easel, site("scripted"));
+  const paths = await easel.page.evaluate(async () => {
+    const caches_ = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
+    const requests = await Promise.all(caches_.map((cache) => cache.keys()));
+    return requests.flat().map(({ url }) => new URL(url).pathname);
+  });
+  for (const path of ["/index.html", "/embed.html", "/manifest.webmanifest", "/icon-512.png"]) {
+    expect(paths).toContain(path);
+  }
+  expect(paths.some((path) => /worker-.*\.js$/.test(path))).toBe(true);
+  expect(paths.filter((path) => path.startsWith("/models/"))).toEqual([]);
+});
+
+test("a new version waits until the user agrees", async ({ easel }) => {
+  const { page } = easel;
+  const host = (await Site.open()).folder("/in/a/folder/", `${BUILT}/`);
+  const address = `${host.origin}/in/a/folder/`;
+  host.put("/in/a/folder/", readFileSync(`${BUILT}/index.html`));
+  try {
+    await open(easel, address);
+    // Controlled from the next visit on.
+    await open(easel, address);
+    const bar = page.getByText("A new version is ready.");
+    await expect(bar).toHaveCount(0);
+    host.put("/in/a/folder/sw.js", `${readFileSync(`${BUILT}/sw.js`)}\n// another version`);
+    await easel.type("not lost");
+    await page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
+    await expect(bar).toBeVisible();
+    await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("not lost");
+    await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Reload" }).click()]);
+    await easel.ready();
+    await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("not lost");
+    await expect(bar).toHaveCount(0);
+    const state = await page.evaluate(async () => {
+      const { active, waiting } = await navigator.serviceWorker.ready;
+      return [active?.state, waiting];
+    });
+    expect(state).toEqual(["activated", null]);
+  } finally {
+    host.close();
+  }
+});
+
+test("a picture that another app shares is kept for the page; what is no picture is not", async ({
+  easel,
+}) => {
+  const { page } = easel;
+  await open(easel, site("scripted"));
+  await open(easel, site("scripted"));
+  const share = (type: string) =>
+    page.evaluate(async (type) => {
+      const form = new FormData();
+      form.append("picture", new File(["bytes"], "my café.png", { type }));
+      const { url } = await fetch("share-picture", { method: "POST", body: form });
+      const kept = await caches.match(new URL("shared-picture", document.baseURI));
+      return { url, text: await kept?.text(), type: kept?.headers.get("content-type") };
+    }, type);
+  expect((await share("text/html")).text).toBeUndefined();
+  expect(await share("image/png")).toEqual({ url: site("scripted"), text: "bytes", type: "image/png" });
+});

@@ -1,0 +1,125 @@
+// Entry of embed.html: a picture in a frame, for pages that may not or will not run scripts of ours.
+
+import { builtPlaces } from "../shared/built_places.ts";
+import { BUNDLED, BUNDLED_GUIDANCE } from "../shared/bundled_model.ts";
+import { asEaselError, type EaselError } from "../shared/errors.ts";
+import { modelAddress } from "../shared/model_address.ts";
+import { EaselImage } from "./element.ts";
+import { ATTRIBUTES, readFrameAddress } from "./frame_address.ts";
+import { FrameParent } from "./frame_parent.ts";
+import { type FrameWish, type Id, readMessage, type ToFrame } from "./frame_protocol.ts";
+
+/** Origins that this build lets embed it; none for any. */
+declare const __EMBED_ORIGINS__: string[];
+
+const image = document.querySelector("easel-image");
+const problem = document.getElementById("problem");
+/** Of the message that the present run answers; null for a run of the visitor. */
+let answered: Id | null = null;
+
+/** Shows what the frame's address asks for; returns the origin that it names. */
+function readAddress(target: EaselImage): string | null {
+  const { attributes, model, controls, origin } = readFrameAddress(location.hash);
+  for (const name of ATTRIBUTES) {
+    const value = attributes.get(name);
+    if (value === undefined) target.removeAttribute(name);
+    else target.setAttribute(name, value);
+  }
+  target.controls = controls;
+  target.model = addressOf(model ?? BUNDLED);
+  if (model === null) target.guidance ??= BUNDLED_GUIDANCE;
+  return origin;
+}
+
+/** Throws `model_address` and `model_host`, as the page does. */
+function addressOf(model: string): string {
+  return modelAddress(model, builtPlaces(new URL(location.href))).href;
+}
+
+function tellProblem(error: EaselError | undefined): void {
+  if (problem) problem.textContent = error ? `${error.message} (${error.code})` : "";
+}
+
+function obey(target: EaselImage, parent: FrameParent, command: ToFrame): void {
+  if (command.type === "stop") {
+    target.stop();
+    return;
+  }
+  const { id } = command;
+  const fail = (thrown: unknown) => {
+    const { code, message } = asEaselError(thrown);
+    parent.tell({ easel: 1, id, type: "error", code, message });
+  };
+  try {
+    adopt(target, command);
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  answered = id;
+  target
+    .generate()
+    .then((picture) => parent.tell({ easel: 1, id, type: "picture", ...picture }), fail)
+    .finally(() => {
+      if (answered === id) answered = null;
+    });
+}
+
+function adopt(target: EaselImage, wish: FrameWish): void {
+  const { prompt, negativePrompt, model, sampler, alt, steps, guidance, seed, width, height } = wish;
+  // First what may be refused.
+  const given = { model: model === undefined ? undefined : addressOf(model) };
+  // What suits the bundled model says nothing of another.
+  if (model !== undefined && target.guidance === BUNDLED_GUIDANCE) target.guidance = null;
+  const rest = { prompt, negativePrompt, sampler, alt, steps, guidance, seed, width, height };
+  for (const [name, value] of Object.entries({ ...given, ...rest })) {
+    if (value !== undefined) Object.assign(target, { [name]: value });
+  }
+}
+
+/** Passes the element's events on. How a run ends that a message asked for is told as the answer to that. */
+function report(target: EaselImage, parent: FrameParent): void {
+  target.addEventListener("progress", ({ detail }) =>
+    parent.tell({ easel: 1, id: answered, type: "progress", ...detail }),
+  );
+  target.addEventListener("step", ({ detail }) =>
+    parent.tell({ easel: 1, id: answered, type: "step", ...detail }, [detail.picture]),
+  );
+  target.addEventListener("generate", ({ detail }) => {
+    if (answered === null) parent.tell({ easel: 1, id: null, type: "picture", ...detail });
+  });
+  target.addEventListener("error", ({ detail: { code, message } }) => {
+    if (answered === null) parent.tell({ easel: 1, id: null, type: "error", code, message });
+  });
+}
+
+function listen(target: EaselImage, origin: string | null): void {
+  if (window.parent === window) return;
+  const parent = new FrameParent(window.parent, __EMBED_ORIGINS__, origin);
+  report(target, parent);
+  addEventListener("message", (event) => {
+    const reading = readMessage(event.data);
+    if (!reading || !parent.accepts(event)) return;
+    if ("command" in reading) obey(target, parent, reading.command);
+    else parent.tell({ easel: 1, id: reading.id, type: "error", code: reading.code, message: reading.fault });
+  });
+  parent.greet();
+}
+
+function start(target: EaselImage): void {
+  try {
+    listen(target, readAddress(target));
+  } catch (error) {
+    tellProblem(asEaselError(error));
+  }
+  addEventListener("hashchange", () => {
+    try {
+      readAddress(target);
+      tellProblem(undefined);
+    } catch (error) {
+      tellProblem(asEaselError(error));
+    }
+  });
+}
+
+if (image instanceof EaselImage) start(image);
