@@ -3,12 +3,17 @@
 
 mod bench;
 mod bench_cases;
+mod exif;
 mod files;
 mod generate;
+mod infotext;
+mod init;
 mod inspect;
 mod model;
 mod pack;
+mod picture_files;
 mod quality;
+mod resample;
 mod tune;
 
 use std::path::PathBuf;
@@ -19,6 +24,7 @@ use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
+use init::InitOptions;
 use model::ModelFiles;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -166,7 +172,9 @@ struct Generate {
     /// Seed, as torch's CPU generator takes it; a random one by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// WIDTHxHEIGHT in pixels; the model's own size by default.
+    #[command(flatten)]
+    init: InitOptions,
+    /// WIDTHxHEIGHT in pixels; by default the size of --init as nearly as the model takes it, or the model's own.
     #[arg(long, value_parser = parse_size)]
     size: Option<(usize, usize)>,
     /// Number of pictures, of consecutive seeds.

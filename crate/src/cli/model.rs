@@ -32,6 +32,12 @@ fn parse_prediction(text: &str) -> std::result::Result<Prediction, String> {
 }
 
 impl ModelFiles {
+    /// Name of the folder, or of the file without its extension; empty for a path that ends in none.
+    pub(super) fn name(&self) -> String {
+        let name = if self.model.is_file() { self.model.file_stem() } else { self.model.file_name() };
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Opens the files; nothing but a manifest or a header is read.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! What a request comes to on a model: sizes, guidance and the sampler's calls.
 
-use super::{Pipeline, Request};
+use super::{InitImage, Pipeline, Request};
 use crate::error::{Error, Result};
 use crate::kernel::most_bytes;
-use crate::sampler::{self, Sampler};
+use crate::sampler::{self, Sampler, SamplerKind, Span};
 
 /// A checked request, without its prompts.
 pub(super) struct Plan {
@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub(super) sampler: Sampler,
     /// Whether each call is made for the prompt and the negative prompt.
     pub(super) guided: bool,
+    /// The request's, or a blank one for a model that cannot do without.
+    pub(super) init_image: Option<InitImage>,
 }
 
 impl Plan {
@@ -22,10 +24,25 @@ impl Plan {
         let description = pipeline.description();
         let (height, width) = request.check(description.sizes(), description.vae.latent_channels())?;
         let kind = request.sampler.or_else(|| description.sampler());
-        let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
+        let blank = || description.inpaints().then(|| InitImage::blank(request.width, request.height));
+        let init_image = request.init_image.clone().or_else(blank);
+        let in_schedule = kind == Some(SamplerKind::Lcm) && description.guidance_is_embedded();
+        let span = span(init_image.as_ref(), request.steps, in_schedule);
+        let sampler = sampler::build(kind, &description.scheduler, request.steps, span)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
         check_memory(pipeline, height * width)?;
-        Ok(Self { height, width, sampler, guided })
+        Ok(Self { height, width, sampler, guided, init_image })
+    }
+}
+
+/// The steps to make over a picture. Consistency models have so few that `strength` chooses among their timesteps instead,
+/// `in_schedule`, as in diffusers' `LatentConsistencyModelImg2ImgPipeline`.
+fn span(init_image: Option<&InitImage>, steps: usize, in_schedule: bool) -> Span {
+    match init_image {
+        None => Span::All,
+        Some(init_image) if in_schedule => Span::Below(init_image.strength),
+        // Rounded down, as by Python's `int`.
+        Some(init_image) => Span::From(steps - ((steps as f64 * init_image.strength) as usize).min(steps)),
     }
 }
 

@@ -4,11 +4,19 @@ import { isLocal } from "../shared/model_address.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
-import { prompt, setUpForm, useModel } from "./form.ts";
+import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
 import { ModelList } from "./model_list.ts";
+import { keepOpen } from "./open_panels.ts";
+import { setUpPictures, takeLink } from "./pictures.ts";
+import { offerStyles } from "./prompt/style_chips.ts";
+import { setUpWeightKeys } from "./prompt/weight_keys.ts";
+import { reserveSettings } from "./settings/setting_choices.ts";
+import { setUpShortcuts } from "./shortcuts.ts";
+import { isStageEmpty, reserve } from "./stage.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
+import { setUpTheme } from "./theme.ts";
 
 const select = element("device", HTMLSelectElement);
 const models = new ModelList(open);
@@ -17,10 +25,12 @@ let app: App | undefined;
 /** Loads what the page's address asks for. */
 function start(): void {
   try {
+    const link = takeLink();
     const wish = readLocation(new URL(location.href));
     const { model, device } = wish;
     select.value = device ?? select.value;
     dress(wish);
+    if (link) useSettings(link, "A link has filled the form.");
     if (app) return void app.open(model, tuneOf(wish));
     app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
     void loadOrOffer(app, model);
@@ -29,11 +39,15 @@ function start(): void {
   }
 }
 
-/** A link to another site's model that is not kept here is a question to the user; a local one has only one answer. */
+/**
+ * A model that is not here yet is a question to the user; a local one has only one answer. Another site hears of it only
+ * when the answer is yes.
+ */
 async function loadOrOffer(first: App, model: URL): Promise<void> {
-  const own = model.origin === location.origin || isLocal(model);
-  if (own || (await models.keeps(model))) await first.load();
-  else first.offer();
+  const known = await models.survey(model, false);
+  if (known?.whole || isLocal(model)) return first.load();
+  first.offer(known);
+  if (!known && model.origin === location.origin) first.offer(await models.survey(model, true));
 }
 
 /** Goes to a model that the user named; throws when the name leads nowhere. */
@@ -52,13 +66,14 @@ function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
 function dress({ model, bundled }: Wish): void {
   useModel(model);
   models.setCurrent(model);
+  offerStyles(bundled);
+  reserveSettings();
   if (bundled) showExamples(setPrompt);
   else hideExamples();
 }
 
 function setPrompt(text: string): void {
-  prompt.value = text;
-  prompt.dispatchEvent(new Event("input"));
+  setField("prompt", text);
   prompt.focus();
 }
 
@@ -71,15 +86,20 @@ function refuse(error: unknown): void {
   document.body.dataset.state = "failed";
 }
 
+setUpTheme();
 setUpForm();
+setUpWeightKeys();
+setUpShortcuts(
+  () => app?.generate(),
+  () => app?.stop(),
+);
+keepOpen("process", matchMedia("(min-width: 46rem)").matches);
+onFormChange(() => {
+  if (isStageEmpty()) reserve(Number(fieldValue("width")), Number(fieldValue("height")));
+});
+const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") app?.stop();
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  app?.generate();
-});
 addEventListener("popstate", start);
 start();
 if (import.meta.env.PROD && "serviceWorker" in navigator) {

@@ -3,7 +3,7 @@
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
-import type { GivenFile } from "../shared/protocol.ts";
+import type { GivenFile, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { setUpFileOpeners } from "./file_openers.ts";
@@ -54,11 +54,11 @@ export class ModelList {
     this.#showToken();
   }
 
-  /** Whether anything of a model is in this browser. */
-  async keeps(model: URL): Promise<boolean> {
+  /** What is known of a model without its host, or with `ask` from there; `undefined` where that fails. */
+  async survey(model: URL, ask: boolean): Promise<Survey | undefined> {
     this.#client ??= new EngineClient();
-    const models = await this.#client.request("models", {}).catch(() => []);
-    return models.some(({ address }) => address === model.href);
+    const params = { model: model.href, token: tokenFor(model), files: givenFiles(model), ask };
+    return (await this.#client.request("survey", params).catch(() => undefined)) ?? undefined;
   }
 
   /** Shows what is kept now, when anybody can see it. */

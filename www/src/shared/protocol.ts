@@ -32,6 +32,13 @@ export interface LoadParams {
   canvas: OffscreenCanvas;
 }
 
+/** How large a model is, in bytes, and how much of it is in this browser. */
+export interface Survey {
+  size: number;
+  kept: number;
+  whole: boolean;
+}
+
 /** What a model's card says of its licence. */
 export interface Licence {
   name: string;
@@ -77,6 +84,12 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  /** What is known of a model; where nothing is kept of it, its host is asked when `ask` allows that. */
+  survey: {
+    params: Pick<LoadParams, "model" | "token" | "files"> & { ask: boolean };
+    result: Survey | null;
+    event: DownloadEvent;
+  };
   finish: {
     params: Pick<LoadParams, "model" | "token" | "files">;
     result: null;

@@ -1,6 +1,6 @@
 // One model from where it is into the store: planned, room asked for, fetched file by file.
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import type { DownloadEvent } from "../shared/protocol.ts";
+import type { DownloadEvent, Survey } from "../shared/protocol.ts";
 import { completeFile } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
 import { keptBytes } from "./kept.ts";
@@ -32,6 +32,15 @@ export class ModelDownload {
     this.#provider = provider;
     this.#store = store;
     this.#options = options;
+  }
+
+  /** How large the model is and how much of it is kept; its host is asked only when nothing is known, and `ask` allows it. */
+  async survey(ask: boolean): Promise<Survey | undefined> {
+    const known = await this.#store.model(this.#address);
+    const plan = known?.plan ?? (ask ? (await this.#plan()).plan : undefined);
+    if (!plan) return undefined;
+    const kept = await keptBytes(this.#store, this.#address, plan);
+    return { size: planBytes(plan), kept, whole: known?.finished !== undefined };
   }
 
   /** Fetches what is missing, and says what the model then consists of. */

@@ -1,5 +1,9 @@
 import init, { Engine, type Run } from "easel-wasm";
+import { version } from "../../../package.json";
 import { EaselError } from "../shared/errors.ts";
+import { formatInfotext } from "../shared/infotext.ts";
+import { modelName } from "../shared/model_address.ts";
+import { withText } from "../shared/png_text.ts";
 import type {
   Device,
   GenerateEvent,
@@ -9,6 +13,7 @@ import type {
   LoadParams,
   Outcome,
 } from "../shared/protocol.ts";
+import { settingsOf } from "../shared/settings.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
@@ -25,6 +30,9 @@ export class Session {
   #running = false;
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
+  /** What files say of the model. */
+  #model = "";
+  #ownSampler = "";
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
@@ -50,6 +58,8 @@ export class Session {
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
     const info = await engine.load(source, onPart, source.checkpoint);
+    this.#model = modelName(new URL(params.model));
+    this.#ownSampler = info.sampler;
     engine.attach(params.canvas);
     this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
@@ -74,11 +84,19 @@ export class Session {
       run = await engine.start(params);
       const { total, warnings } = run;
       emit({ type: "started", total, warnings, picture: await snapshot(canvas) });
-      return await draw(run, canvas, signal, emit);
+      return this.#signed(await draw(run, canvas, signal, emit), params);
     } finally {
       run?.free();
       this.#running = false;
     }
+  }
+
+  /** The outcome with the settings in its file. */
+  #signed(outcome: Outcome, params: GenerateParams): Outcome {
+    if (outcome.type !== "finished") return outcome;
+    const sampler = params.sampler || this.#ownSampler;
+    const text = formatInfotext(settingsOf({ ...params, sampler }, this.#model), `easel ${version}`);
+    return { ...outcome, png: withText(outcome.png, "parameters", text) };
   }
 
   #loaded(): { engine: Engine; canvas: OffscreenCanvas } {

@@ -37,6 +37,7 @@ function handle(
     case "recognise":
       return recognise(request.params.files);
     case "models":
+    case "survey":
     case "finish":
     case "verify":
     case "delete":
@@ -45,7 +46,7 @@ function handle(
   }
 }
 
-type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" | "save" }>;
+type KeepRequest = Extract<Request, { kind: "models" | "survey" | "finish" | "verify" | "delete" | "save" }>;
 
 /** What is about kept models and needs no engine. */
 async function keep(
@@ -69,7 +70,9 @@ async function keep(
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
     const provider = providerOf(new URL(model), request.params.files, options);
-    await new ModelDownload(provider, store, options).complete();
+    const download = new ModelDownload(provider, store, options);
+    if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
+    await download.complete();
   }
   return null;
 }
