@@ -46,7 +46,7 @@ impl Model {
 
     fn request(&self, case: &Case) -> TestResult<Request> {
         Ok(Request {
-            prompt: self.prompt_seen(case)?,
+            prompt: self.prompt_seen(case)? + &tags(case),
             negative_prompt: case.negative_prompt.clone(),
             steps: case.steps,
             guidance_scale: case.guidance_scale,
@@ -154,17 +154,29 @@ impl Model {
     }
 
     async fn check(&self, case: &Case, faults: &mut Vec<String>) -> TestResult {
-        let golden = Golden::read(&format!("runs/{}", case.file)).await?;
+        let golden = Golden::read(&case.file).await?;
         let place = format!("{} on {}", case.file, self.pipeline.hardware().name());
         let mut comparison = Comparison { golden: &golden, place, faults };
         let request = self.request(case)?;
         let calls = self.sampler(&request)?.calls.len();
         assert_eq!((calls, case.model.as_str()), (case.calls, self.name.as_str()), "{}", case.file);
+        for name in case.loras.keys() {
+            let source = Box::new(FolderSource::new(format!("{GOLDENS}/loras")));
+            let report = self.pipeline.add_lora(name, source, &format!("{name}.safetensors")).await?;
+            assert_eq!(report.warnings, [""; 0], "{}", case.file);
+        }
         self.prompts(&request, &mut comparison).await?;
-        self.unet_call(&mut comparison).await?;
-        self.vae_encode(&mut comparison).await?;
+        if case.loras.is_empty() {
+            self.unet_call(&mut comparison).await?;
+            self.vae_encode(&mut comparison).await?;
+        }
         self.run(request, &mut comparison).await
     }
+}
+
+/// What makes a prompt ask for a case's LoRAs.
+fn tags(case: &Case) -> String {
+    case.loras.iter().map(|(name, strength)| format!("<lora:{name}:{strength}>")).collect()
 }
 
 /// All runs on one device; every model is loaded once.

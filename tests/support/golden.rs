@@ -1,4 +1,4 @@
-//! The files of `tests/goldens/runs`, and comparison with them.
+//! The files of `tests/goldens/runs` and `tests/goldens/loras`, and comparison with them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,6 +17,7 @@ const TOLERANCE: f32 = 1e-4;
 /// Parameters of a run.
 #[derive(Deserialize)]
 pub(crate) struct Case {
+    /// Below [`GOLDENS`].
     pub(crate) file: String,
     pub(crate) model: String,
     pub(crate) sampler: Option<String>,
@@ -28,11 +29,22 @@ pub(crate) struct Case {
     pub(crate) prompt: String,
     pub(crate) negative_prompt: String,
     pub(crate) calls: usize,
+    /// Names of files in `loras`, with strengths.
+    #[serde(default)]
+    pub(crate) loras: BTreeMap<String, f64>,
 }
 
-/// Every run, those of one model side by side.
+/// Every run, those of one model and folder side by side.
 pub(crate) fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
-    Ok(serde_json::from_str(&std::fs::read_to_string(format!("{GOLDENS}/runs/index.json"))?)?)
+    let mut cases = Vec::new();
+    for folder in ["runs", "loras"] {
+        let index = std::fs::read_to_string(format!("{GOLDENS}/{folder}/index.json"))?;
+        for mut case in serde_json::from_str::<Vec<Case>>(&index)? {
+            case.file = format!("{folder}/{}", case.file);
+            cases.push(case);
+        }
+    }
+    Ok(cases)
 }
 
 /// Shape and values of a tensor.

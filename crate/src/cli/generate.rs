@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
-use super::{Generate, tune};
+use super::{Generate, lora, tune};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -61,6 +61,9 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     let pipeline = Rc::new(pipeline?);
+    for warning in lora::add(&pipeline, &options.lora).await? {
+        bar.suspend(|| eprintln!("warning: {warning}"));
+    }
     let load = milliseconds(start);
     let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);
     let start = Instant::now();
@@ -110,7 +113,7 @@ fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> 
     let usual = pipeline.usual_request();
     let (width, height) = options.size.unwrap_or((usual.width, usual.height));
     Request {
-        prompt: options.prompt.clone(),
+        prompt: lora::with_tags(&options.prompt, &options.lora),
         negative_prompt: options.negative.clone(),
         steps: options.steps.unwrap_or(usual.steps),
         guidance_scale: options.guidance.unwrap_or(usual.guidance_scale),

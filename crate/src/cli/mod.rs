@@ -6,6 +6,7 @@ mod bench_cases;
 mod files;
 mod generate;
 mod inspect;
+mod lora;
 mod model;
 mod pack;
 mod quality;
@@ -19,6 +20,7 @@ use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
+use lora::LoraOption;
 use model::ModelFiles;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -148,12 +150,16 @@ enum Precision {
 struct Generate {
     #[command(flatten)]
     model: ModelFiles,
-    /// What to draw; weights as in "a (red:1.2) fox".
+    /// What to draw; weights as in "a (red:1.2) fox", LoRAs as in "a fox <lora:name:0.8>".
     #[arg(long)]
     prompt: String,
     /// What to keep away from; used with guidance above 1.
     #[arg(long, default_value = "", hide_default_value = true)]
     negative: String,
+    /// FILE.safetensors[=NAME][:STRENGTH]: a LoRA that the prompt may ask for, by the file's name or NAME; with STRENGTH it
+    /// need not. May be given several times.
+    #[arg(long, value_parser = parse::<LoraOption>)]
+    lora: Vec<LoraOption>,
     /// Sampler steps; the model's usual number by default.
     #[arg(long)]
     steps: Option<usize>,

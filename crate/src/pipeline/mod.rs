@@ -1,5 +1,6 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
+mod lora;
 mod part;
 mod plan;
 mod prepare;
@@ -26,6 +27,7 @@ use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
+pub use lora::LoraReport;
 pub use part::{Loading, Part};
 pub use prepare::{Memory, Preparation};
 pub use request::{Given, Numbers, Request};
@@ -217,6 +219,7 @@ pub struct Pipeline {
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
     prepared: RefCell<HashSet<prepare::Shape>>,
+    loras: RefCell<lora::Loras>,
 }
 
 impl Pipeline {
@@ -258,6 +261,7 @@ impl Pipeline {
             preview_map,
             picture_map,
             prepared: RefCell::default(),
+            loras: RefCell::default(),
         })
     }
 

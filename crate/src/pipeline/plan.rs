@@ -1,11 +1,13 @@
 //! What a request comes to on a model: sizes, guidance and the sampler's calls.
 
+use super::lora::{Chosen, most_rank};
 use super::{Pipeline, Request};
 use crate::error::{Error, Result};
 use crate::kernel::most_bytes;
+use crate::prompt;
 use crate::sampler::{self, Sampler};
 
-/// A checked request, without its prompts.
+/// A checked request, without its prompts' texts.
 pub(super) struct Plan {
     /// Of the latents.
     pub(super) height: usize,
@@ -14,6 +16,8 @@ pub(super) struct Plan {
     pub(super) sampler: Sampler,
     /// Whether each call is made for the prompt and the negative prompt.
     pub(super) guided: bool,
+    /// What the prompt asks for.
+    pub(super) loras: Vec<Chosen>,
 }
 
 impl Plan {
@@ -24,16 +28,17 @@ impl Plan {
         let kind = request.sampler.or_else(|| description.sampler());
         let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
-        check_memory(pipeline, height * width)?;
-        Ok(Self { height, width, sampler, guided })
+        let loras = pipeline.chosen_loras(&prompt::parse(&request.prompt)?)?;
+        check_memory(pipeline, height * width, most_rank(&loras))?;
+        Ok(Self { height, width, sampler, guided, loras })
     }
 }
 
-/// Refuses a size whose largest activation in the UNet, where the way up meets the first kept results, is more than
-/// the device takes.
-fn check_memory(pipeline: &Pipeline, pixels: usize) -> Result<()> {
+/// Refuses a size whose largest activation in the UNet is more than the device takes: where the way up meets the first
+/// kept results, or inside of LoRAs of this rank.
+fn check_memory(pipeline: &Pipeline, pixels: usize, rank: usize) -> Result<()> {
     let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
-    let needed = 2 * pixels as u64 * (channels * size_of::<f32>()) as u64;
+    let needed = 2 * pixels as u64 * (channels.max(rank) * size_of::<f32>()) as u64;
     let most = most_bytes(&pipeline.picture_map);
     if needed > most {
         let mebibytes = |bytes: u64| bytes >> 20;

@@ -1,9 +1,11 @@
 //! Before the first step: how this adapter computes the model's products best, and every pipeline compiled.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use burn::tensor::Tensor;
 
+use super::lora::{RunAdapters, ids};
 use super::plan::Plan;
 use super::run::combine;
 use super::{Pipeline, PromptEmbeds, Request};
@@ -50,6 +52,7 @@ pub(super) struct Shape {
     calls: usize,
     /// Terms of the sampler's updates, and whether the model's output is among them.
     updates: Vec<(usize, bool)>,
+    loras: Vec<usize>,
 }
 
 impl Shape {
@@ -57,8 +60,8 @@ impl Shape {
         let mut updates: Vec<_> = plan.sampler.calls.iter().flat_map(updates).collect();
         updates.sort_unstable();
         updates.dedup();
-        let Plan { height, width, guided, ref sampler } = *plan;
-        Self { height, width, guided, calls: sampler.calls.len(), updates }
+        let Plan { height, width, guided, ref sampler, ref loras } = *plan;
+        Self { height, width, guided, calls: sampler.calls.len(), updates, loras: ids(loras) }
     }
 }
 
@@ -83,12 +86,13 @@ impl Pipeline {
         if self.hardware.setup().is_none() || self.prepared.borrow().contains(&shape) {
             return Ok(());
         }
-        let mut rehearsal = self.rehearse(&shape);
+        let adapters = self.adapters(&plan.loras).await?;
+        let mut rehearsal = self.rehearse(&shape, &adapters);
         let measuring = |done, total| progress(Preparation::Measuring { done, total });
         self.hardware.free_unused();
         if self.hardware.tune(&rehearsal, tune::BUDGET, measuring).await? {
             self.hardware.free_unused();
-            rehearsal = self.rehearse(&shape);
+            rehearsal = self.rehearse(&shape, &adapters);
         }
         let compiling = |done, total| progress(Preparation::Compiling { done, total });
         self.hardware.compile(&rehearsal, compiling).await?;
@@ -103,7 +107,8 @@ impl Pipeline {
     /// Those of [`Self::prepare`].
     pub async fn tune(&self, budget: Duration) -> Result<()> {
         let plan = Plan::new(self, &self.usual_request())?;
-        self.hardware.tune(&self.rehearse(&Shape::of(&plan)), budget, |_, _| ()).await?;
+        let rehearsal = self.rehearse(&Shape::of(&plan), &Rc::default());
+        self.hardware.tune(&rehearsal, budget, |_, _| ()).await?;
         Ok(())
     }
 
@@ -114,7 +119,7 @@ impl Pipeline {
     /// Those of [`Self::prepare`].
     pub fn memory(&self) -> Result<Memory> {
         let shape = Shape::of(&Plan::new(self, &self.usual_request())?);
-        rehearse(|| self.rehearse_steps(&shape));
+        rehearse(|| self.rehearse_steps(&shape, &Rc::default()));
         let steps = self.hardware.gpu_bytes();
         self.hardware.free_unused();
         rehearse(|| self.rehearse_decoding(&shape));
@@ -122,22 +127,23 @@ impl Pipeline {
     }
 
     /// What a run of `shape` launches.
-    fn rehearse(&self, shape: &Shape) -> Rehearsal {
+    fn rehearse(&self, shape: &Shape, adapters: &Rc<RunAdapters>) -> Rehearsal {
         rehearse(|| {
-            self.rehearse_steps(shape);
+            self.rehearse_steps(shape, adapters);
             self.hardware.free_unused();
             self.rehearse_decoding(shape);
         })
     }
 
-    fn rehearse_steps(&self, shape: &Shape) {
+    fn rehearse_steps(&self, shape: &Shape, adapters: &Rc<RunAdapters>) {
+        self.install(adapters);
         let description = self.description();
         let device = self.hardware.device();
         let batch = 1 + usize::from(shape.guided);
         let cond = description.unet.time_cond_proj_dim.map(|width| embeddings::guidance_scale(0.0, width));
         let prompt = self.text_encoders.rehearse(device);
         let negative = shape.guided.then(|| prompt.clone());
-        let text = PromptEmbeds { prompt, negative, warnings: Vec::new() };
+        let text = PromptEmbeds { prompt, negative, warnings: Vec::new(), adapters: Rc::clone(adapters) };
         let added_cond = text.added_cond(shape.height, shape.width);
         let timesteps = vec![0.0; shape.calls];
         let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());

@@ -4,6 +4,7 @@ pub mod aliases;
 pub mod convert;
 pub mod dump;
 pub mod files;
+pub mod lora;
 pub mod manifest;
 pub mod pack;
 pub mod packed;
