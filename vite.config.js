@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import { bundledModel } from "./tools/vite/bundled_model.mjs";
+import { clipLicence } from "./tools/vite/clip_licence.mjs";
 import { contentSecurityPolicy } from "./tools/vite/content_security_policy.mjs";
 import { modelPlaces } from "./tools/vite/model_places.mjs";
 import { serviceWorker } from "./tools/vite/service_worker.mjs";
@@ -15,7 +16,7 @@ export default defineConfig({
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
   define: { __MODEL_PLACES__: JSON.stringify(places) },
-  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), serviceWorker()],
+  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), clipLicence(), serviceWorker()],
   worker: { format: "es" },
   build: {
     outDir: here("dist"),

@@ -41,6 +41,7 @@ class Run {
     this.warnings = tags.map((tag) => `the tag \`${tag}\` is ignored`);
     canvas.width = params.width;
     canvas.height = params.height;
+    this.#paint("dimgrey");
   }
 
   async step() {
@@ -49,7 +50,10 @@ class Run {
     await new Promise((resolve) => setTimeout(resolve, STEP_MS));
     this.#index += 1;
     this.#paint(`hsl(${(360 * this.#index) / this.total} 80% 50%)`);
-    return { index: this.#index, total: this.total, timestep: 0, sigma: 0 };
+    const noise = 1 - (this.#index - 1) / this.total;
+    // A model that starts from pure noise has no number for it.
+    const sigma = this.#index === 1 ? Number.POSITIVE_INFINITY : 14 * noise;
+    return { index: this.#index, total: this.total, timestep: 999 * noise, sigma };
   }
 
   async finish() {

@@ -4,6 +4,7 @@ import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
 import { listModels } from "../../www/src/worker/kept.ts";
 import { ModelDownload } from "../../www/src/worker/model_download.ts";
+import { providerOf } from "../../www/src/worker/provider.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
 import { Store } from "../../www/src/worker/store.ts";
 
@@ -40,21 +41,30 @@ const options = (chunkSize: number, token?: string) => ({
   emit: () => {},
 });
 
+async function outcome(work: () => Promise<void>): Promise<string> {
+  try {
+    await work();
+    return "whole";
+  } catch (error) {
+    const { code, message } = asEaselError(error);
+    return `${code}: ${message}`;
+  }
+}
+
 const Lab = {
   /** Completes a model; the code of the error that ended it, or "whole". */
-  async complete(address: string, chunkSize: number, token?: string): Promise<string> {
-    try {
-      await new ModelDownload(new URL(address), await Store.open(), options(chunkSize, token)).complete();
-      return "whole";
-    } catch (error) {
-      const { code, message } = asEaselError(error);
-      return `${code}: ${message}`;
-    }
+  complete(address: string, chunkSize: number, token?: string): Promise<string> {
+    return outcome(async () => {
+      const how = options(chunkSize, token);
+      const provider = providerOf(new URL(address), undefined, how);
+      await new ModelDownload(provider, await Store.open(), how).complete();
+    });
   },
 
   /** SHA-256 of each file as the engine reads it. */
   async hashes(address: string, chunkSize: number): Promise<Record<string, string>> {
-    const source = await ModelSource.open(new URL(address), options(chunkSize));
+    const how = options(chunkSize);
+    const source = await ModelSource.open(providerOf(new URL(address), undefined, how), how);
     const plan = (await (await Store.open()).model(address))?.plan;
     const found: Record<string, string> = {};
     for (const { path, size } of plan?.files ?? []) {

@@ -11,7 +11,7 @@ use super::canvas::Canvas;
 use super::error::{misuse, to_js};
 use super::log_faults;
 use super::run::Run;
-use super::source::JsSource;
+use super::source::{JsSource, model_source};
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
 use crate::pipeline::{Description, Given, Loading, Pipeline, Preparation, Request};
@@ -159,11 +159,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Loads a model in the place of the one before; `progress` hears of every part before it is read.
+    /// Loads a model in the place of the one before; `progress` hears of every part before it is read. `checkpoint`
+    /// names the file of a single-file checkpoint, beside which `source` then has CLIP's `merges.txt`.
     ///
     /// # Errors
     /// An `Error` that names the file, tensor or field; the model before is gone then.
-    pub async fn load(&mut self, source: JsSource, progress: JsProgress) -> Result<JsModelInfo, JsValue> {
+    pub async fn load(
+        &mut self,
+        source: JsSource,
+        progress: JsProgress,
+        checkpoint: Option<String>,
+    ) -> Result<JsModelInfo, JsValue> {
         // Its memory first: two models may not fit.
         self.pipeline = None;
         let progress: js_sys::Function = progress.unchecked_into();
@@ -173,7 +179,8 @@ impl Engine {
             let _ = progress.call3(&JsValue::NULL, &part.folder().into(), &done, &total);
         };
         let hardware = Rc::clone(&self.hardware);
-        let loaded = Pipeline::load(Box::new(source), hardware, Prefer::Half, report).await;
+        let source = model_source(source, checkpoint).await.map_err(|error| to_js(&error))?;
+        let loaded = Pipeline::load(source, hardware, Prefer::Half, report).await;
         let pipeline = loaded.map_err(|error| to_js(&error))?;
         let info = model_info(pipeline.description(), pipeline.tokenizer().capacity());
         self.pipeline = Some(Rc::new(pipeline));
@@ -236,7 +243,7 @@ impl Engine {
         pipeline.prepare(&request, report).await.map_err(|error| to_js(&error))
     }
 
-    /// Starts a picture: encodes the prompt and draws the first noise.
+    /// Starts a picture: encodes the prompt, and draws the noise that it begins with on the canvas.
     ///
     /// # Errors
     /// An `Error` with code `bad_parameter` or `bad_prompt`, or one of the device's.
@@ -245,7 +252,9 @@ impl Engine {
         let request = request_of(request)?;
         let (width, height) = (request.width, request.height);
         let run = pipeline::Run::start(Rc::clone(&pipeline), request).await.map_err(|error| to_js(&error))?;
-        Ok(Run::new(run, pipeline, Rc::clone(&self.canvas), width, height))
+        let run = Run::new(run, pipeline, Rc::clone(&self.canvas), width, height);
+        run.draw_preview().await.map_err(|error| to_js(&error))?;
+        Ok(run)
     }
 }
 

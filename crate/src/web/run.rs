@@ -83,9 +83,7 @@ impl Run {
         let Some(step) = self.run.step().await.map_err(|error| to_js(&error))? else {
             return Ok(JsValue::UNDEFINED.unchecked_into());
         };
-        let (height, width) = self.run.latent_size();
-        let preview = self.run.preview();
-        self.draw(&preview, Size { width, height }).await.map_err(|error| to_js(&error))?;
+        self.draw_preview().await.map_err(|error| to_js(&error))?;
         let step = Step { index: step.index, total: step.total, timestep: step.timestep, sigma: step.sigma };
         Ok(serde_wasm_bindgen::to_value(&step)?.unchecked_into())
     }
@@ -116,6 +114,12 @@ impl Run {
         height: usize,
     ) -> Self {
         Self { run, pipeline, canvas, size: Size { width, height } }
+    }
+
+    /// Draws what the latents are now.
+    pub(super) async fn draw_preview(&self) -> Result<()> {
+        let (height, width) = self.run.latent_size();
+        self.draw(&self.run.preview(), Size { width, height }).await
     }
 
     async fn draw(&self, picture: &Tensor<3>, size: Size) -> Result<()> {

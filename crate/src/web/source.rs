@@ -6,7 +6,11 @@ use wasm_bindgen::prelude::*;
 
 use super::error::from_js;
 use crate::error::Result;
-use crate::weights::source::{LocalBoxFuture, Source, check_path};
+use crate::weights::single_file::{Companions, SingleFileSource};
+use crate::weights::source::{LocalBoxFuture, MAX_VOCABULARY_BYTES, Source, check_path, read_to_string};
+
+/// Where the merges of CLIP's tokenizer are beside a checkpoint, which does not carry them.
+const MERGES: &str = "merges.txt";
 
 #[wasm_bindgen]
 extern "C" {
@@ -50,4 +54,15 @@ impl Source for JsSource {
             Ok(js_sys::Uint8Array::new(&bytes).to_vec())
         })
     }
+}
+
+/// The files of a model in diffusers layout: those of `source`, or those that its checkpoint is shown as.
+///
+/// # Errors
+/// Those of [`SingleFileSource::open`].
+pub(super) async fn model_source(source: JsSource, checkpoint: Option<String>) -> Result<Box<dyn Source>> {
+    let Some(file) = checkpoint else { return Ok(Box::new(source)) };
+    let merges = read_to_string(&source, MERGES, MAX_VOCABULARY_BYTES).await?.unwrap_or_default();
+    let companions = Companions { merges, ..Companions::default() };
+    Ok(Box::new(SingleFileSource::open(Box::new(source), file, companions).await?))
 }

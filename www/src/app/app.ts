@@ -1,5 +1,5 @@
 import { asEaselError } from "../shared/errors.ts";
-import { modelName } from "../shared/model_address.ts";
+import { isLocal, modelName } from "../shared/model_address.ts";
 import { Pace } from "../shared/pace.ts";
 import type {
   DeviceChoice,
@@ -12,6 +12,7 @@ import type {
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
+import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
@@ -90,13 +91,15 @@ export class App {
     hideError();
     showStatus("Loading the engine");
     showProgress("");
+    const model = this.#model;
     try {
       const canvas = freshCanvas();
       const f16 = allowsF16(new URL(location.href));
-      const params = { device, f16, model: this.#model.href, token: tokenFor(this.#model), canvas };
+      const [token, files] = [tokenFor(model), givenFiles(model)];
+      const params = { device, f16, model: model.href, token, files, canvas };
       const onEvent = (event: LoadEvent) => {
         this.#enter(event.type === "prepare" ? "loading" : "downloading");
-        showLoadEvent(event);
+        showLoadEvent(event, isLocal(model));
       };
       const options = { onEvent, signal: this.#stop.signal, transfer: [canvas] };
       const loaded = await client.request("load", params, options);

@@ -69,6 +69,20 @@ export function adoptModel(info: ModelInfo): void {
   fill();
 }
 
+/**
+ * Writes what is given to the fields as if the user had typed it. Values that a field does not take are shown by Generate;
+ * a sampler that the model lacks leaves the model's own.
+ */
+export function applyParams(params: Partial<GenerateParams>): void {
+  for (const [name, value] of Object.entries(params)) {
+    if (isField(name) && value !== undefined) typed[name] = String(value);
+  }
+  if (params.seed !== undefined) seedUsed = false;
+  fill();
+  persist();
+  fields.prompt.dispatchEvent(new Event("input"));
+}
+
 /** Writes to a field as if the user had. */
 export function setField(name: Field, value: string): void {
   // Writing a text that is there already would move the cursor.
@@ -104,6 +118,10 @@ export function readForm(): GenerateParams | undefined {
 export function noteUsedSeed(seed: number): void {
   seedUsed = fields.seed.valueAsNumber === seed;
   persist();
+}
+
+function isField(name: string): name is Field {
+  return Object.hasOwn(fields, name);
 }
 
 function randomSeed(): string {
@@ -153,7 +171,5 @@ function stored(key: string): Record<string, unknown> {
 
 function texts(values: unknown): typeof typed {
   const entries = Object.entries(values ?? {});
-  return Object.fromEntries(
-    entries.filter(([name, value]) => Object.hasOwn(fields, name) && typeof value === "string"),
-  );
+  return Object.fromEntries(entries.filter(([name, value]) => isField(name) && typeof value === "string"));
 }

@@ -1,5 +1,6 @@
 // Entry of the page: puts the parts together.
 import { asEaselError } from "../shared/errors.ts";
+import { isLocal } from "../shared/model_address.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
@@ -28,9 +29,10 @@ function start(): void {
   }
 }
 
-/** A link to another site's model that is not kept here is a question to the user. */
+/** A link to another site's model that is not kept here is a question to the user; a local one has only one answer. */
 async function loadOrOffer(first: App, model: URL): Promise<void> {
-  if (model.origin === location.origin || (await models.keeps(model))) await first.load();
+  const own = model.origin === location.origin || isLocal(model);
+  if (own || (await models.keeps(model))) await first.load();
   else first.offer();
 }
 

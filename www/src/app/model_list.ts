@@ -1,10 +1,14 @@
-// The models that this browser keeps: opened, finished, checked and deleted here. They have a worker of their own, so
+// The models that this browser keeps: opened, finished, checked, saved and deleted here. They have a worker of their own, so
 // that a download goes on while a picture is drawn.
 import { asEaselError } from "../shared/errors.ts";
-import { hubModel, modelName } from "../shared/model_address.ts";
+import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
+import type { GivenFile } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
+import { setUpFileOpeners } from "./file_openers.ts";
+import { chooseFolder } from "./folder_picker.ts";
+import { givenFiles, noteFiles } from "./given_files.ts";
 import { builtPlaces, readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { sentence } from "./status.ts";
@@ -36,6 +40,7 @@ export class ModelList {
       if (this.#current) forgetToken(this.#current);
       this.#showToken();
     });
+    setUpFileOpeners((files) => void this.#give(files));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -69,6 +74,21 @@ export class ModelList {
       this.#open(name);
     } catch (error) {
       problem.textContent = sentence(asEaselError(error).message);
+    }
+  }
+
+  /** Opens the model that files are, which are then copied into the browser. */
+  async #give(files: Promise<GivenFile[]>): Promise<void> {
+    problem.textContent = "";
+    try {
+      this.#client ??= new EngineClient();
+      const found = await this.#client.request("recognise", { files: await files });
+      noteFiles(new URL(found.address), found.files);
+      this.#open(found.address);
+    } catch (error) {
+      panel.open = true;
+      problem.textContent = sentence(asEaselError(error).message);
+      problem.scrollIntoView({ block: "nearest" });
     }
   }
 
@@ -115,7 +135,8 @@ export class ModelList {
       open: () => this.#open(model),
       finish: (signal, onEvent) =>
         attempt(async (client) => {
-          const params = { model, token: tokenFor(new URL(model)) };
+          const address = new URL(model);
+          const params = { model, token: tokenFor(address), files: givenFiles(address) };
           await client.request("finish", params, { signal, onEvent });
           return "";
         }),
@@ -125,6 +146,16 @@ export class ModelList {
           const names = damaged.join(", ");
           return names ? `Damaged, and to be fetched again: ${names}.` : "All that is here is intact.";
         }),
+      save: async (signal, onEvent) => {
+        const folder = await chooseFolder("readwrite");
+        if (folder === "cancelled") return "";
+        return attempt(async (client) => {
+          const chosen = folder === "unsupported" ? undefined : folder;
+          const saved = await client.request("save", { model, folder: chosen }, { signal, onEvent });
+          if (saved.file) download(saved.name, saved.file);
+          return `Saved as ${saved.name}. Drop it on this page to open it again, here or on another device.`;
+        });
+      },
       delete: () =>
         attempt(async (client) => {
           await client.request("delete", { model });
@@ -134,13 +165,26 @@ export class ModelList {
   }
 }
 
-/** What leads to a model when it is typed: `owner/name` where that is enough, nothing for the page's own models. */
+/**
+ * What leads to a model when it is typed: `owner/name` where that is enough, nothing for the page's own models and for
+ * those of this device.
+ */
 function shortName(model: URL): string {
   const { hub, modelBaseUrl, page } = builtPlaces(new URL(location.href));
-  if (model.origin === page.origin) return "";
+  if (model.origin === page.origin || isLocal(model)) return "";
   const place = hubModel(model);
   const plain = place?.hub.href === hub.href && place.revision === "main" && place.folder === "";
   return plain && !modelBaseUrl ? modelName(model) : model.href;
+}
+
+/** Hands a file of the browser's own over to the user's downloads. */
+function download(name: string, file: File): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  // The download has begun when the press has been handled, and goes on by itself.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function showStorage(): Promise<void> {

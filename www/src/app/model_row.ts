@@ -1,14 +1,17 @@
-import { hubModel, modelName } from "../shared/model_address.ts";
+import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
-import type { DownloadEvent, ModelSummary, VerifyEvent } from "../shared/protocol.ts";
+import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
 
 /** What can be done with a kept model; work under way says at its end what came of it. */
 export interface ModelActions {
   open: () => void;
   finish: (signal: AbortSignal, onEvent: (event: DownloadEvent) => void) => Promise<string>;
   verify: (signal: AbortSignal, onEvent: (event: VerifyEvent) => void) => Promise<string>;
+  save: (signal: AbortSignal, onEvent: (event: SaveEvent) => void) => Promise<string>;
   delete: () => Promise<string>;
 }
+
+type WorkEvent = DownloadEvent | VerifyEvent | SaveEvent;
 
 /** A kept model in the list. */
 export class ModelRow {
@@ -31,11 +34,12 @@ export class ModelRow {
     const { size, kept, whole, started, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
-    this.#title.replaceChildren(link(name, page), amount);
+    this.#title.replaceChildren(page ? link(name, page) : name, amount);
     const facts = [
       whole ? "whole" : "unfinished",
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
     ];
+    if (!page) facts.push("from this device");
     if (commit !== undefined) facts.push(`commit ${commit.slice(0, 7)}`);
     this.#facts.replaceChildren(facts.join(" · "));
     if (licence) this.#facts.append(" · licence ", link(licence.name, licence.link));
@@ -56,17 +60,20 @@ export class ModelRow {
     });
     const check = button("Verify", () => void this.#run((signal, say) => this.#actions.verify(signal, say)));
     const finish = button("Finish", () => void this.#run((signal, say) => this.#actions.finish(signal, say)));
+    const save = button(
+      "Save to files…",
+      () => void this.#run((signal, say) => this.#actions.save(signal, say)),
+    );
     this.#buttons.replaceChildren(
       button("Open", this.#actions.open),
       ...(whole ? [] : [finish]),
       check,
+      ...(whole ? [save] : []),
       remove,
     );
   }
 
-  async #run(
-    work: (signal: AbortSignal, say: (event: DownloadEvent | VerifyEvent) => void) => Promise<string>,
-  ): Promise<void> {
+  async #run(work: (signal: AbortSignal, say: (event: WorkEvent) => void) => Promise<string>): Promise<void> {
     this.#work = new AbortController();
     this.#showButtons();
     this.#note.textContent = "";
@@ -78,15 +85,17 @@ export class ModelRow {
   }
 }
 
-function progressText(event: DownloadEvent | VerifyEvent): string {
+const DONE = { download: "Copied", checking: "Checked", saving: "Saved" };
+
+function progressText(event: WorkEvent): string {
   if (event.type === "waiting") return "Another tab is at work on this model.";
-  const doing = event.type === "checking" ? "Checked" : "Fetched";
-  return `${doing} ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
+  return `${DONE[event.type]} ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
 }
 
-/** What a model is called, and the page that tells people of it. */
-function source({ address }: ModelSummary): { name: string; page: string } {
+/** What a model is called, and the page that tells people of it; files of this device have none. */
+function source({ address }: ModelSummary): { name: string; page?: string } {
   const model = new URL(address);
+  if (isLocal(model)) return { name: modelName(model) };
   const onHub = hubModel(model);
   const page = onHub ? new URL(`${onHub.owner}/${onHub.name}`, onHub.hub) : model;
   return { name: modelName(model), page: page.href };

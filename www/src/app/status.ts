@@ -30,13 +30,15 @@ export function hideProgress(text = ""): void {
   progressText.textContent = text;
 }
 
-export function showLoadEvent(event: LoadEvent): void {
+/** `local` is for models of this device. */
+export function showLoadEvent(event: LoadEvent, local: boolean): void {
   if (event.type === "waiting") {
     showStatus("Another tab is fetching this model");
     showProgress("");
   } else if (event.type === "download") {
     const { loaded, total } = event;
-    showStatus(`Downloading the model, ${fileSize(total)}, once`);
+    const doing = local ? "Copying the model into this browser" : "Downloading the model";
+    showStatus(`${doing}, ${fileSize(total)}, once`);
     showProgress(`${fileSize(loaded)} of ${fileSize(total)}`, loaded / total);
   } else {
     showStatus("Preparing the model");

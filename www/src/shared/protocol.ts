@@ -7,6 +7,18 @@ export type { GenerateParams, ModelInfo };
 export type Device = "gpu" | "cpu";
 export type DeviceChoice = Device | "auto";
 
+/** A file that the user gave to the page. */
+export interface GivenFile {
+  /** Path from the folder that was given, with `/`; for a file by itself its name. */
+  path: string;
+  file: Blob;
+  /** When it was changed last, in milliseconds since 1970. */
+  modified: number;
+}
+
+/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
+export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -15,6 +27,8 @@ export interface LoadParams {
   model: string;
   /** Access token for the origin of that address. */
   token: string | undefined;
+  /** Files of a local model, by their paths in it, where the page has them. */
+  files: GivenFile[] | undefined;
   canvas: OffscreenCanvas;
 }
 
@@ -46,9 +60,15 @@ export interface Loaded {
   reason?: string;
 }
 
+/**
+ * What the canvas showed at one moment of a run, made small: at most 256 pixels on the long side, in the picture's ratio.
+ * It is transferred; whoever takes it closes it when it is of no more use.
+ */
+export type Snapshot = ImageBitmap;
+
 /** How a picture came about; `index` is the last step of a run that was stopped. */
 export type Outcome =
-  | { type: "finished"; width: number; height: number; png: Blob }
+  | { type: "finished"; width: number; height: number; png: Blob; picture: Snapshot }
   | { type: "stopped"; index: number; total: number };
 
 /** Requests by kind. */
@@ -57,10 +77,22 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
-  finish: { params: { model: string; token: string | undefined }; result: null; event: DownloadEvent };
+  finish: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
+  /** Says what the user gave; nothing is kept yet. */
+  recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */
   verify: { params: { model: string }; result: string[]; event: VerifyEvent };
   delete: { params: { model: string }; result: null; event: never };
+  /** Writes a whole model into `folder`, or without one into a file, which is there for as long as the worker. */
+  save: {
+    params: { model: string; folder: FileSystemDirectoryHandle | undefined };
+    result: { name: string; file?: File };
+    event: SaveEvent;
+  };
 }
 export type Kind = keyof Requests;
 
@@ -69,12 +101,23 @@ type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: num
 /** `waiting` is for another tab that writes to the same model. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
+export type SaveEvent = { type: "saving"; loaded: number; total: number };
 export type LoadEvent = DownloadEvent | PrepareEvent;
 
+/** `picture` of `started` is the noise that the run begins with, those of `step` what the latents look like after it. */
 export type GenerateEvent =
   | PrepareEvent
-  | { type: "started"; total: number; warnings: string[] }
-  | { type: "step"; index: number; total: number; timestep: number; sigma: number }
+  | { type: "started"; total: number; warnings: string[]; picture: Snapshot }
+  | {
+      type: "step";
+      /** Number of the step, from 1. */
+      index: number;
+      total: number;
+      timestep: number;
+      /** Noise level of what went into the step; infinite where a model starts from pure noise. */
+      sigma: number;
+      picture: Snapshot;
+    }
   | { type: "decoding" };
 
 /** From the page to the worker. */

@@ -1,13 +1,12 @@
-// One file from its host into the store: what is kept stays, what is missing or damaged is fetched.
+// One file from its place into the store: what is kept stays, what is missing or damaged is fetched.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { EaselError } from "../shared/errors.ts";
 import { hex } from "./digest.ts";
-import { fileBytes } from "./file_bytes.ts";
-import type { Host } from "./host.ts";
 import type { PlannedFile } from "./plan.ts";
+import type { ByteSource } from "./provider.ts";
 import type { Chunk, Store } from "./store.ts";
 
-/** Fetches of the same bytes that prove wrong before the host is given up. */
+/** Fetches of the same bytes that prove wrong before their source is given up. */
 const ROUNDS = 2;
 
 /** What the download of a file needs. */
@@ -15,9 +14,7 @@ export interface FileDownload {
   address: string;
   file: PlannedFile;
   store: Store;
-  host: Host;
-  /** Bytes of the file that planning has fetched already. */
-  contents: Uint8Array<ArrayBuffer> | undefined;
+  source: ByteSource;
   /** Told of bytes that are there, as they come. */
   onBytes: (bytes: number) => void;
 }
@@ -59,7 +56,7 @@ async function completeChunks(download: FileDownload): Promise<string> {
       hash?.update(new Uint8Array(data));
       index += 1;
     }
-    // The host sent a chunk that is not the manifest's, and that one is next.
+    // The source gave a chunk that is not the manifest's, and that one is next.
     failures = index > before ? 0 : failures + 1;
     if (failures === ROUNDS) throw damaged(file.path);
   }
@@ -68,13 +65,12 @@ async function completeChunks(download: FileDownload): Promise<string> {
 
 /** The bytes of the chunks from `first` to before `end`. */
 async function* bytesOf(
-  { contents, file, host, onBytes }: FileDownload,
+  { file, source, onBytes }: FileDownload,
   first: number,
   end: number,
 ): AsyncGenerator<Uint8Array> {
   const range = { start: first * file.chunkSize, end: Math.min(file.size, end * file.chunkSize) };
-  const bytes = contents ? [contents.subarray(range.start, range.end)] : fileBytes(host, file, range);
-  for await (const piece of bytes) {
+  for await (const piece of source.read(range)) {
     onBytes(piece.length);
     yield piece;
   }
@@ -137,6 +133,7 @@ export function chunkCount({ size, chunkSize }: PlannedFile): number {
 }
 
 function damaged(path: string): EaselError {
-  const message = `${path} arrived damaged (its SHA-256 is not what the source says) again and again: load again later`;
+  const reason = "its SHA-256 is not the one that its source names, each time that it was read";
+  const message = `${path} is damaged (${reason}): load again later, or get another copy of the model`;
   return new EaselError("damaged_file", message);
 }

@@ -83,6 +83,8 @@ export class Host {
 
   async #fetch(path: string, watch: Watch, range: Range | undefined): Promise<Response> {
     const url = new URL(path.split("/").map(encodeURIComponent).join("/"), this.base);
+    // The address of a file may need its query, that of a folder is no file's.
+    if (!this.base.pathname.endsWith("/")) url.search = this.base.search;
     const headers = new Headers();
     if (range) headers.set("Range", `bytes=${range.start}-${range.end - 1}`);
     if (this.options.token) headers.set("Authorization", `Bearer ${this.options.token}`);

@@ -30,14 +30,25 @@ export function inUse<T>(address: string, work: () => Promise<T>): Promise<T> {
   return navigator.locks.request(using(address), { mode: "shared" }, work) as Promise<T>;
 }
 
-/** Runs `work` while no other tab writes to the model or reads it; throws `busy` when one does. */
+/** Lets no tab delete the model until what this resolves with is called, or the worker ends. */
+export function beginUse(address: string): Promise<() => void> {
+  return new Promise((resolve, reject) => {
+    inUse(address, () => new Promise<void>((end) => resolve(end))).catch(reject);
+  });
+}
+
+/** Runs `work` while no tab writes to the model or has it open; throws `busy` when one does. */
 export async function unused<T>(address: string, work: () => Promise<T>): Promise<T> {
   const done = await ifFree(writing(address), () => ifFree(using(address), work));
   if (done?.result) return done.result.result;
-  throw new EaselError("busy", "the model is being loaded or fetched: stop that first, also in other tabs");
+  throw new EaselError(
+    "busy",
+    "the model is open or being fetched: open another one or stop that first, also in other tabs",
+  );
 }
 
-async function ifFree<T>(name: string, work: () => Promise<T>): Promise<{ result: T } | undefined> {
+/** Runs `work` unless another tab holds the lock; `undefined` when one does. */
+export async function ifFree<T>(name: string, work: () => Promise<T>): Promise<{ result: T } | undefined> {
   return navigator.locks.request(name, { ifAvailable: true }, async (lock) =>
     lock ? { result: await work() } : undefined,
   ) as Promise<{ result: T } | undefined>;

@@ -1,12 +1,12 @@
-// One model from its host into the store: planned, room asked for, fetched file by file.
+// One model from where it is into the store: planned, room asked for, fetched file by file.
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { hubFolder } from "../shared/model_address.ts";
 import type { DownloadEvent } from "../shared/protocol.ts";
 import { completeFile } from "./file_download.ts";
-import { Host, type HostOptions } from "./host.ts";
+import type { HostOptions } from "./host.ts";
 import { keptBytes } from "./kept.ts";
 import { alone } from "./locks.ts";
-import { fetchManifest, type Plan, type Planned, planBytes, planOfLayout, planOfManifest } from "./plan.ts";
+import { type Plan, type Planned, planBytes } from "./plan.ts";
+import { bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
 import type { ChunkKey, Store } from "./store.ts";
@@ -20,19 +20,16 @@ export interface DownloadOptions extends HostOptions {
 /** What the page uses; tests take smaller chunks and shorter waits. */
 export const USUAL = { patience: PATIENCE, chunkSize: 4 << 20 };
 
-/** A kept model is not held up for long by the question whether it is still the host's. */
-const MANIFEST_PATIENCE = { ...PATIENCE, attempts: 1, stallMs: 4000 };
-
 const OF_PLAN = new Set(["changed_file", "damaged_file"]);
 
 /** A model at an address, and what is kept of it. */
 export class ModelDownload {
-  readonly #host: Host;
+  readonly #provider: Provider;
   readonly #store: Store;
   readonly #options: DownloadOptions;
 
-  constructor(base: URL, store: Store, options: DownloadOptions) {
-    this.#host = new Host(base, options);
+  constructor(provider: Provider, store: Store, options: DownloadOptions) {
+    this.#provider = provider;
     this.#store = store;
     this.#options = options;
   }
@@ -40,14 +37,14 @@ export class ModelDownload {
   /** Fetches what is missing, and says what the model then consists of. */
   async complete(): Promise<Plan> {
     const known = await this.#store.model(this.#address);
-    if (known?.finished !== undefined && (await this.#isCurrent(known.plan))) return known.plan;
+    if (known?.finished !== undefined && (await this.#provider.isCurrent(known.plan))) return known.plan;
     return this.#alone(async () => {
       try {
         return await this.#completeAs(await this.#plan());
       } catch (error) {
         // What does not fit together may be the fault of the plan.
         if (!OF_PLAN.has(asEaselError(error).code)) throw error;
-        return this.#completeAs(await this.#planAnew());
+        return this.#completeAs(await this.#provider.plan(this.#options.chunkSize));
       }
     });
   }
@@ -63,7 +60,7 @@ export class ModelDownload {
   }
 
   get #address(): string {
-    return this.#host.base.href;
+    return this.#provider.address;
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -74,32 +71,13 @@ export class ModelDownload {
   /** The plan that the download began with, while it is good. */
   async #plan(): Promise<Planned> {
     const known = (await this.#store.model(this.#address))?.plan;
-    if (known && (await this.#isCurrent(known))) return { plan: known, contents: new Map() };
-    return this.#planAnew();
-  }
-
-  async #planAnew(): Promise<Planned> {
-    const manifest = await fetchManifest(this.#host);
-    if (!manifest) return planOfLayout(this.#host, this.#options.chunkSize);
-    const plan = planOfManifest(manifest.text, this.#options.chunkSize, manifest.commit);
-    return { plan, contents: new Map() };
-  }
-
-  /** Whether the host still has this manifest; where it does not answer, the kept one is good. */
-  async #isCurrent({ commit, manifest }: Plan): Promise<boolean> {
-    if (commit !== undefined || manifest === undefined) return true;
-    const impatient = new Host(this.#host.base, { ...this.#options, patience: MANIFEST_PATIENCE });
-    const found = await fetchManifest(impatient).catch((error) => {
-      if (asEaselError(error).code === "cancelled") throw error;
-      return undefined;
-    });
-    return found === undefined || found.text === manifest;
+    if (known && (await this.#provider.isCurrent(known))) return { plan: known, contents: new Map() };
+    return this.#provider.plan(this.#options.chunkSize);
   }
 
   async #completeAs({ plan, contents }: Planned): Promise<Plan> {
     const [address, store] = [this.#address, this.#store];
     const total = planBytes(plan);
-    const host = this.#pinned(plan);
     await requireRoom(total - (await keptBytes(store, address, plan)));
     await this.#adopt(plan);
     let loaded = 0;
@@ -112,20 +90,15 @@ export class ModelDownload {
         onBytes(file.size);
         continue;
       }
-      const download = { address, file, store, host, contents: contents.get(file.path), onBytes };
-      await completeFile(download).catch(async (error) => {
+      const read = contents.get(file.path);
+      const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
+      await completeFile({ address, file, store, source, onBytes }).catch(async (error) => {
         throw asEaselError(error).code === "quota" ? await outOfRoom(total - loaded) : error;
       });
     }
     const record = await store.model(address);
     await store.putModel(address, { started: Date.now(), ...record, plan, finished: Date.now() });
     return plan;
-  }
-
-  /** Files of a hub's model come from the commit that it was when it was met first. */
-  #pinned({ commit }: Plan): Host {
-    const { hub } = this.#host;
-    return hub && commit !== undefined ? this.#host.at(hubFolder(hub, "resolve", commit)) : this.#host;
   }
 
   /** Makes a plan the model's; kept files that another plan was about go. */

@@ -10,9 +10,10 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
-import { inUse } from "./locks.ts";
+import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
-import { encodePng } from "./picture.ts";
+import { encodePng, pixels, snapshot } from "./picture.ts";
+import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
@@ -20,34 +21,43 @@ import { feignTimestampQuery } from "./timestamp_query.ts";
 /** One engine with one model, and at most one run at a time. */
 export class Session {
   #engine: Engine | undefined;
+  #canvas: OffscreenCanvas | undefined;
   #running = false;
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
+    const endUse = await beginUse(params.model);
+    try {
+      return await this.#load(params, signal, emit);
+    } catch (error) {
+      endUse();
+      throw error;
+    }
+  }
+
+  async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     feignTimestampQuery();
     await init();
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
-    const source = await ModelSource.open(new URL(params.model), {
-      ...USUAL,
-      token: params.token,
-      signal,
-      emit,
-    });
-    const info = await inUse(params.model, () =>
-      engine.load(source, (stage, loaded, total) => emit({ type: "prepare", stage, loaded, total })),
-    );
+    const options = { ...USUAL, token: params.token, signal, emit };
+    const provider = providerOf(new URL(params.model), params.files, options);
+    const source = await ModelSource.open(provider, options);
+    const onPart = (stage: string, loaded: number, total: number) =>
+      emit({ type: "prepare", stage, loaded, total });
+    const info = await engine.load(source, onPart, source.checkpoint);
     engine.attach(params.canvas);
+    this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
     return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
   }
 
   tokens(prompt: string): { count: number; limit: number } {
-    return this.#loaded().tokens(prompt);
+    return this.#loaded().engine.tokens(prompt);
   }
 
   async generate(
@@ -59,20 +69,22 @@ export class Session {
     this.#running = true;
     let run: Run | undefined;
     try {
-      const engine = this.#loaded();
+      const { engine, canvas } = this.#loaded();
       await prepare(engine, this.#adapter, params, emit);
       run = await engine.start(params);
-      emit({ type: "started", total: run.total, warnings: run.warnings });
-      return await draw(run, signal, emit);
+      const { total, warnings } = run;
+      emit({ type: "started", total, warnings, picture: await snapshot(canvas) });
+      return await draw(run, canvas, signal, emit);
     } finally {
       run?.free();
       this.#running = false;
     }
   }
 
-  #loaded(): Engine {
-    if (!this.#engine) throw new EaselError("internal", "no model is loaded yet");
-    return this.#engine;
+  #loaded(): { engine: Engine; canvas: OffscreenCanvas } {
+    const [engine, canvas] = [this.#engine, this.#canvas];
+    if (!engine || !canvas) throw new EaselError("internal", "no model is loaded yet");
+    return { engine, canvas };
   }
 }
 
@@ -91,7 +103,12 @@ async function prepare(
   if (measured) await keepStrategies(adapter, engine.strategies);
 }
 
-async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) => void): Promise<Outcome> {
+async function draw(
+  run: Run,
+  canvas: OffscreenCanvas,
+  signal: AbortSignal,
+  emit: (event: GenerateEvent) => void,
+): Promise<Outcome> {
   let index = 0;
   for (;;) {
     await nextFrame();
@@ -99,13 +116,15 @@ async function draw(run: Run, signal: AbortSignal, emit: (event: GenerateEvent) 
     const step = await run.step();
     if (!step) break;
     index = step.index;
-    emit({ type: "step", ...step });
+    emit({ type: "step", ...step, picture: await snapshot(canvas) });
   }
   emit({ type: "decoding" });
   await nextFrame();
   if (signal.aborted) return { type: "stopped", index, total: run.total };
   const { width, height, rgba } = await run.finish();
-  return { type: "finished", width, height, png: await encodePng(width, height, rgba) };
+  const picture = pixels(width, height, rgba);
+  const png = await encodePng(picture);
+  return { type: "finished", width, height, png, picture: await snapshot(picture) };
 }
 
 /** Lets the canvas reach the screen and messages reach us; a hidden page gives no frames, so a timer bounds the wait. */

@@ -2,11 +2,14 @@ import type { Source } from "easel-wasm";
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { intactChunk } from "./file_download.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
-import type { PlannedFile } from "./plan.ts";
+import type { Plan, PlannedFile } from "./plan.ts";
+import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
 /** A whole model, read from the store. */
 export class ModelSource implements Source {
+  /** Path of the file that is all of the model, where it is one. */
+  readonly checkpoint: string | undefined;
   readonly #address: string;
   readonly #store: Store;
   readonly #download: ModelDownload;
@@ -14,19 +17,19 @@ export class ModelSource implements Source {
   readonly #checked = new Set<string>();
   #recent: { key: string; chunk: Promise<Chunk> } | undefined;
 
-  private constructor(address: string, store: Store, download: ModelDownload, files: readonly PlannedFile[]) {
+  private constructor(address: string, store: Store, download: ModelDownload, { files, checkpoint }: Plan) {
+    this.checkpoint = checkpoint;
     this.#address = address;
     this.#store = store;
     this.#download = download;
     this.#files = new Map(files.map((file) => [file.path, file]));
   }
 
-  /** Completes the model at an address and opens it. */
-  static async open(base: URL, options: DownloadOptions): Promise<ModelSource> {
+  /** Completes a model and opens it. */
+  static async open(provider: Provider, options: DownloadOptions): Promise<ModelSource> {
     const store = await Store.open();
-    const download = new ModelDownload(base, store, options);
-    const { files } = await download.complete();
-    return new ModelSource(base.href, store, download, files);
+    const download = new ModelDownload(provider, store, options);
+    return new ModelSource(provider.address, store, download, await download.complete());
   }
 
   async size(path: string): Promise<number | undefined> {

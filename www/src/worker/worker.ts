@@ -1,8 +1,19 @@
 // Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store.
 import { EaselError, toWire } from "../shared/errors.ts";
-import type { DownloadEvent, FromWorker, Kind, Requests, ToWorker, VerifyEvent } from "../shared/protocol.ts";
+import type {
+  DownloadEvent,
+  FromWorker,
+  Kind,
+  Requests,
+  SaveEvent,
+  ToWorker,
+  VerifyEvent,
+} from "../shared/protocol.ts";
 import { deleteModel, listModels, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
+import { providerOf } from "./provider.ts";
+import { recognise } from "./recognise.ts";
+import { dropOldArchives, saveToArchive, saveToFolder } from "./saving.ts";
 import { Session } from "./session.ts";
 import { Store } from "./store.ts";
 
@@ -23,30 +34,42 @@ function handle(
       return session.tokens(request.params.prompt);
     case "generate":
       return session.generate(request.params, signal, emit);
+    case "recognise":
+      return recognise(request.params.files);
     case "models":
     case "finish":
     case "verify":
     case "delete":
+    case "save":
       return keep(request, signal, emit);
   }
 }
 
-type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" }>;
+type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" | "save" }>;
 
 /** What is about kept models and needs no engine. */
 async function keep(
   request: KeepRequest,
   signal: AbortSignal,
-  emit: (event: DownloadEvent | VerifyEvent) => void,
+  emit: (event: DownloadEvent | VerifyEvent | SaveEvent) => void,
 ): Promise<Requests[KeepRequest["kind"]]["result"]> {
   const store = await Store.open();
-  if (request.kind === "models") return listModels(store);
+  if (request.kind === "models") {
+    await dropOldArchives();
+    return listModels(store);
+  }
   const { model } = request.params;
   if (request.kind === "verify") return verifyModel(store, model, signal, emit);
+  if (request.kind === "save") {
+    const saving = { store, address: model, signal, emit };
+    const { folder } = request.params;
+    return folder ? { name: await saveToFolder(saving, folder) } : saveToArchive(saving);
+  }
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    await new ModelDownload(new URL(model), store, options).complete();
+    const provider = providerOf(new URL(model), request.params.files, options);
+    await new ModelDownload(provider, store, options).complete();
   }
   return null;
 }
@@ -64,7 +87,13 @@ async function answer(request: Request): Promise<void> {
 }
 
 function send(message: FromWorker): void {
-  postMessage(message);
+  postMessage(message, snapshots(message));
+}
+
+/** Pictures are handed over, not copied. */
+function snapshots(message: FromWorker): Transferable[] {
+  const content = message.type === "event" ? message.event : message.ok ? message.result : undefined;
+  return content && "picture" in content ? [content.picture] : [];
 }
 
 /** An exception that no request caught leaves its request without an end: all that run are told of it. */

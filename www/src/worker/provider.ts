@@ -1,0 +1,45 @@
+// Where the files of a model come from. What plans, fetches and keeps them does not know which place it is.
+import { isLocal } from "../shared/model_address.ts";
+import type { GivenFile } from "../shared/protocol.ts";
+import type { HostOptions, Range } from "./host.ts";
+import { HttpProvider } from "./http_provider.ts";
+import { LocalProvider } from "./local_provider.ts";
+import type { Plan, Planned, PlannedFile } from "./plan.ts";
+
+/** The bytes of one file, to be read as often as needed. */
+export interface ByteSource {
+  readonly size: number;
+  /** The bytes of `range` in order, in pieces of any size; ends when all have come, or throws. */
+  read(range: Range): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** A model in the place that it comes from. */
+export interface Provider {
+  /** What the model is kept under. */
+  readonly address: string;
+  /** What the model consists of now. */
+  plan(chunkSize: number): Promise<Planned>;
+  /** Whether an earlier plan is still good; where that cannot be found out, it is. */
+  isCurrent(plan: Plan): Promise<boolean>;
+  /** Opens a file of a plan; throws `needs_files` where only the user can give it. */
+  open(plan: Plan, file: PlannedFile): ByteSource;
+}
+
+/** The provider of the model at an address: its host, or what the user gave to the page for it. */
+export function providerOf(
+  model: URL,
+  given: readonly GivenFile[] | undefined,
+  options: HostOptions,
+): Provider {
+  return isLocal(model) ? new LocalProvider(model, given, options.signal) : new HttpProvider(model, options);
+}
+
+/** Bytes that are in memory already. */
+export function bytesInMemory(bytes: Uint8Array<ArrayBuffer>): ByteSource {
+  return {
+    size: bytes.length,
+    read: async function* ({ start, end }) {
+      yield bytes.subarray(start, end);
+    },
+  };
+}
