@@ -284,6 +284,7 @@ fn the_command_takes_loras() {
         easel.generate(&[("--lora", value)]).failure("bad_parameter", &[names]);
     }
     easel.generate(&[("--lora", "gone.safetensors")]).failure("file_not_found", &["gone.safetensors"]);
+    assert_eq!(easel.names(), ["model", "out.png"], "nothing else is written");
     let report = command::run(&["inspect", "--model", &lora, "--json"]).success();
     let report: Value = serde_json::from_str(&report).expect("JSON");
     assert_eq!(report["parts"][0]["part"], "text_encoder");

@@ -14,6 +14,7 @@ import { EngineClient } from "./engine_client.ts";
 import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
+import type { LoraList } from "./loras.ts";
 import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
 import {
   hideError,
@@ -56,14 +57,22 @@ export class App {
   #askedToKeep = false;
   #tune: (info: ModelInfo) => ModelInfo;
   readonly #onLoadEnd: () => void;
+  readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
 
-  /** `onLoadEnd` is told whenever a load has ended, well or not. */
-  constructor(model: URL, device: DeviceChoice, tune: (info: ModelInfo) => ModelInfo, onLoadEnd: () => void) {
+  /** `onLoadEnd` is told whenever a load has ended, well or not; `loras` knows those that prompts may ask for. */
+  constructor(
+    model: URL,
+    device: DeviceChoice,
+    tune: (info: ModelInfo) => ModelInfo,
+    onLoadEnd: () => void,
+    loras: LoraList,
+  ) {
     this.#model = model;
     this.#device = device;
     this.#tune = tune;
     this.#onLoadEnd = onLoadEnd;
+    this.#loras = loras;
   }
 
   /** Waits for the user to ask for the model: a link alone should not fetch gigabytes. */
@@ -136,6 +145,11 @@ export class App {
     if (this.#state === "ready") void this.#generate();
   }
 
+  /** Lets go of all LoRAs, so that they can be deleted. */
+  async releaseLoras(): Promise<void> {
+    await this.#client?.request("useLoras", { loras: [] });
+  }
+
   /** Asks a run to end after the step it is at. */
   stop(): void {
     if (this.#state !== "running") return;
@@ -151,12 +165,18 @@ export class App {
     showWarnings([]);
     beginPicture(params.prompt, params.width, params.height);
     this.#stop = new AbortController();
+    const { signal } = this.#stop;
     this.#enter("running");
     showStatus("Reading the prompt");
     showProgress("");
     try {
-      const onEvent = follow();
-      const outcome = await client.request("generate", params, { onEvent, signal: this.#stop.signal });
+      const loras = await this.#loras.namedIn(params.prompt);
+      const notes = await client.request("useLoras", { loras });
+      const onEvent = follow(notes);
+      const stopped: Outcome = { type: "stopped", index: 0, total: params.steps };
+      const outcome = signal.aborted
+        ? stopped
+        : await client.request("generate", params, { onEvent, signal });
       this.#end(outcome, params);
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The picture could not be drawn");
@@ -196,8 +216,8 @@ export class App {
   }
 }
 
-/** Shows a run's events as they come. */
-function follow(): (event: GenerateEvent) => void {
+/** Shows a run's events as they come; its warnings after `notes`. */
+function follow(notes: readonly string[]): (event: GenerateEvent) => void {
   let pace = new Pace(0, performance.now());
   return (event) => {
     if (event.type === "prepare") {
@@ -205,7 +225,7 @@ function follow(): (event: GenerateEvent) => void {
     } else if (event.type === "started") {
       pace = new Pace(event.total, performance.now());
       showStatus("Drawing");
-      showWarnings(event.warnings);
+      showWarnings([...notes, ...event.warnings]);
       showStep(0, event.total, undefined);
     } else if (event.type === "step") {
       pace.step(performance.now());

@@ -6,13 +6,15 @@ import { App } from "./app.ts";
 import { element } from "./elements.ts";
 import { prompt, setUpForm, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
+import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 
 const select = element("device", HTMLSelectElement);
-const models = new ModelList(open);
 let app: App | undefined;
+const loras = new LoraList(async () => app?.releaseLoras());
+const models = new ModelList(open, loras);
 
 /** Loads what the page's address asks for. */
 function start(): void {
@@ -22,7 +24,7 @@ function start(): void {
     select.value = device ?? select.value;
     dress(wish);
     if (app) return void app.open(model, tuneOf(wish));
-    app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
+    app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh(), loras);
     void loadOrOffer(app, model);
   } catch (error) {
     refuse(error);

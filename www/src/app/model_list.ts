@@ -10,6 +10,7 @@ import { setUpFileOpeners } from "./file_openers.ts";
 import { chooseFolder } from "./folder_picker.ts";
 import { givenFiles, noteFiles } from "./given_files.ts";
 import { builtPlaces, readLocation } from "./location.ts";
+import type { LoraList } from "./loras.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { sentence } from "./status.ts";
 import { forgetToken, giveToken, tokenFor } from "./token.ts";
@@ -28,13 +29,15 @@ const storage = element("storage", HTMLElement);
 /** The panel "Models". */
 export class ModelList {
   readonly #open: (name: string) => void;
+  readonly #loras: LoraList;
   readonly #rows = new Map<string, ModelRow>();
   #client: EngineClient | undefined;
   #current: URL | undefined;
 
-  /** `open` loads a model by what the user typed. */
-  constructor(open: (name: string) => void) {
+  /** `open` loads a model by what the user typed; `loras` takes the LoRAs among the files that are given. */
+  constructor(open: (name: string) => void, loras: LoraList) {
     this.#open = open;
+    this.#loras = loras;
     panel.addEventListener("toggle", () => this.refresh());
     element("forget-token", HTMLButtonElement).addEventListener("click", () => {
       if (this.#current) forgetToken(this.#current);
@@ -84,7 +87,10 @@ export class ModelList {
       this.#client ??= new EngineClient();
       const found = await this.#client.request("recognise", { files: await files });
       noteFiles(new URL(found.address), found.files);
-      this.#open(found.address);
+      if (found.kind === "lora") {
+        panel.open = true;
+        await this.#loras.keep(() => found.address);
+      } else this.#open(found.address);
     } catch (error) {
       panel.open = true;
       problem.textContent = sentence(asEaselError(error).message);

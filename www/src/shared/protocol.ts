@@ -16,8 +16,14 @@ export interface GivenFile {
   modified: number;
 }
 
-/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
-export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+/** What files that the user gave turned out to be; `files` are those of the model or LoRA, by their paths in it. */
+export type Recognised = { kind: "model" | "lora"; address: string; files: GivenFile[] };
+
+/** A kept LoRA, by the name that prompts call it. */
+export interface LoraPlace {
+  name: string;
+  address: string;
+}
 
 export interface LoadParams {
   device: DeviceChoice;
@@ -82,6 +88,16 @@ export interface Requests {
     result: null;
     event: DownloadEvent;
   };
+  /** Every LoRA of which anything is kept. */
+  loras: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  /** Fetches what is missing of a LoRA; its address ends in `.safetensors`. */
+  keepLora: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
+  /** Lets prompts ask for these LoRAs and no others. Its result: what of them the model cannot use, in sentences. */
+  useLoras: { params: { loras: LoraPlace[] }; result: string[]; event: never };
   /** Says what the user gave; nothing is kept yet. */
   recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */

@@ -7,10 +7,12 @@ import type {
   LoadEvent,
   Loaded,
   LoadParams,
+  LoraPlace,
   Outcome,
 } from "../shared/protocol.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
+import { LorasInUse } from "./loras_in_use.ts";
 import { USUAL } from "./model_download.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
@@ -23,6 +25,7 @@ export class Session {
   #engine: Engine | undefined;
   #canvas: OffscreenCanvas | undefined;
   #running = false;
+  readonly #loras = new LorasInUse();
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
 
@@ -54,6 +57,12 @@ export class Session {
     this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
     return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
+  }
+
+  /** See the request of the same name. */
+  async useLoras(loras: readonly LoraPlace[], signal: AbortSignal): Promise<string[]> {
+    if (this.#running) throw new EaselError("busy", "a picture is already being drawn");
+    return this.#loras.use(this.#loaded().engine, loras, signal);
   }
 
   tokens(prompt: string): { count: number; limit: number } {

@@ -9,7 +9,7 @@ import type {
   ToWorker,
   VerifyEvent,
 } from "../shared/protocol.ts";
-import { deleteModel, listModels, verifyModel } from "./kept.ts";
+import { deleteModel, listKept, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
 import { providerOf } from "./provider.ts";
 import { recognise } from "./recognise.ts";
@@ -36,7 +36,11 @@ function handle(
       return session.generate(request.params, signal, emit);
     case "recognise":
       return recognise(request.params.files);
+    case "useLoras":
+      return session.useLoras(request.params.loras, signal);
     case "models":
+    case "loras":
+    case "keepLora":
     case "finish":
     case "verify":
     case "delete":
@@ -45,7 +49,9 @@ function handle(
   }
 }
 
-type KeepRequest = Extract<Request, { kind: "models" | "finish" | "verify" | "delete" | "save" }>;
+type KeepRequest = Extract<Request, { kind: KeepKind }>;
+
+type KeepKind = "models" | "loras" | "keepLora" | "finish" | "verify" | "delete" | "save";
 
 /** What is about kept models and needs no engine. */
 async function keep(
@@ -56,8 +62,9 @@ async function keep(
   const store = await Store.open();
   if (request.kind === "models") {
     await dropOldArchives();
-    return listModels(store);
+    return listKept(store, "model");
   }
+  if (request.kind === "loras") return listKept(store, "lora");
   const { model } = request.params;
   if (request.kind === "verify") return verifyModel(store, model, signal, emit);
   if (request.kind === "save") {
@@ -68,7 +75,8 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    const provider = providerOf(new URL(model), request.params.files, options);
+    const wanted = request.kind === "keepLora" ? "lora" : "model";
+    const provider = providerOf(new URL(model), request.params.files, options, wanted);
     await new ModelDownload(provider, store, options).complete();
   }
   return null;
