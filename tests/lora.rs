@@ -191,7 +191,7 @@ fn files_that_do_not_fit_are_refused() {
     const K: &str = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k";
     let easel = Easel::with_model("lora-refused", "sd1");
     let pipeline = golden("sd1");
-    let cases: [(&[(&str, &[usize])], &[&str]); 9] = [
+    let cases: [(&[(&str, &[usize])], &[&str]); 10] = [
         (&[("conv.weight", &[2, 2])], &["holds no LoRA", "`conv.weight`"]),
         (&[("lora_unet_a.hada_w1_a", &[2, 2])], &["LoHa"]),
         (&[("lora_unet_a.dora_scale", &[2, 2])], &["DoRA"]),
@@ -204,6 +204,15 @@ fn files_that_do_not_fit_are_refused() {
         (
             &[(&format!("{K}.lora_A.weight"), &[2, 2048]), (&format!("{K}.lora_B.weight"), &[16, 2])],
             &["SDXL", "to_k.lora_A"],
+        ),
+        (
+            &[
+                ("lora_unet_conv_in.lora_down.weight", &[2, 4, 3, 3]),
+                ("lora_unet_conv_in.lora_up.weight", &[16, 2]),
+                ("lora_unet_input_blocks_0_0.lora_down.weight", &[2, 4, 3, 3]),
+                ("lora_unet_input_blocks_0_0.lora_up.weight", &[16, 2]),
+            ],
+            &["`conv_in` twice"],
         ),
         (
             &[(&format!("{Q}.lora_A.weight"), &[2, 16, 3, 3]), (&format!("{Q}.lora_B.weight"), &[16, 2])],

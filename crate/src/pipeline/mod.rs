@@ -1,6 +1,7 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
 mod lora;
+mod lora_fit;
 mod part;
 mod plan;
 mod prepare;
