@@ -16,7 +16,12 @@ export default defineConfig({
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
   define: { __MODEL_PLACES__: JSON.stringify(places) },
-  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), clipLicence(), serviceWorker()],
+  plugins: [
+    contentSecurityPolicy(places.hosts),
+    bundledModel("models/starter"),
+    clipLicence(),
+    serviceWorker(),
+  ],
   worker: { format: "es" },
   build: {
     outDir: here("dist"),

@@ -1,9 +1,10 @@
-//! Whole runs against what diffusers computed with the same weights, prompts and seeds (`tests/goldens/runs.py`), on the
-//! CPU and on the GPU.
+//! Whole runs against what diffusers computed with the same weights, prompts and seeds (`tests/goldens/runs.py`,
+//! and `loras.py`), on the CPU and on the GPU.
 
 #[path = "support/golden.rs"]
 mod golden;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::rc::Rc;
 
@@ -12,15 +13,49 @@ use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::model::AddedCond;
 use easel::model::unet::UNet2DConditionModel;
-use easel::model::vae::VaeEncoder;
+use easel::model::vae::{LatentDistribution, VaeEncoder};
 use easel::pipeline::{Encoded, Given, Numbers, Pipeline, Request, Run, planes};
 use easel::random::TorchGenerator;
-use easel::sampler::{Sampler, build};
+use easel::sampler::{Sampler, Span, build};
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
-use golden::{Case, Comparison, GOLDENS, Golden};
+use golden::{Comparison, GOLDENS, Golden};
+use serde::Deserialize;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Parameters of a run.
+#[derive(Deserialize)]
+struct Case {
+    /// Below [`GOLDENS`].
+    file: String,
+    model: String,
+    sampler: Option<String>,
+    steps: usize,
+    guidance_scale: f64,
+    seed: u64,
+    width: usize,
+    height: usize,
+    prompt: String,
+    negative_prompt: String,
+    calls: usize,
+    /// Names of files in `loras`, with strengths.
+    #[serde(default)]
+    loras: BTreeMap<String, f64>,
+}
+
+/// Every run, those of one model and folder side by side.
+fn cases() -> TestResult<Vec<Case>> {
+    let mut cases = Vec::new();
+    for folder in ["runs", "loras"] {
+        let index = std::fs::read_to_string(format!("{GOLDENS}/{folder}/index.json"))?;
+        for mut case in serde_json::from_str::<Vec<Case>>(&index)? {
+            case.file = format!("{folder}/{}", case.file);
+            cases.push(case);
+        }
+    }
+    Ok(cases)
+}
 
 /// One golden model on one device.
 struct Model {
@@ -54,6 +89,7 @@ impl Model {
             seed: case.seed,
             width: case.width,
             height: case.height,
+            init_image: None,
             given: Given::default(),
         })
     }
@@ -69,7 +105,7 @@ impl Model {
     }
 
     fn sampler(&self, request: &Request) -> TestResult<Sampler> {
-        Ok(build(request.sampler, &self.pipeline.description().scheduler, request.steps)?)
+        Ok(build(request.sampler, &self.pipeline.description().scheduler, request.steps, Span::All)?)
     }
 
     /// `[1, c, h, w]` to `[1, h*w, c]` on the device.
@@ -134,11 +170,14 @@ impl Model {
 
     async fn vae_encode(&self, golden: &mut Comparison<'_>) -> TestResult {
         let ([_, channels, height, width], image) = golden.golden.tensor("vae.image")?;
-        let latents = self.vae_encoder.forward(self.upload(image, channels), height, width);
+        let moments = self.vae_encoder.forward(self.upload(image, channels), height, width);
+        let [_, _, channels] = moments.dims();
         let vae = &self.pipeline.description().vae;
-        let mean = latents / vae.scaling_factor() + vae.shift_factor();
-        let mean = self.pipeline.hardware().read(mean).await?;
-        golden.compare("vae.latents", &planes(&mean, vae.latent_channels()))
+        let moments = planes(&self.pipeline.hardware().read(moments).await?, channels);
+        let LatentDistribution { mean, .. } = LatentDistribution::new(&moments, vae);
+        let (scale, shift) = (vae.scaling_factor() as f32, vae.shift_factor() as f32);
+        let mean: Vec<f32> = mean.iter().map(|mean| mean / scale + shift).collect();
+        golden.compare("vae.latents", &mean)
     }
 
     async fn run(&self, request: Request, golden: &mut Comparison<'_>) -> TestResult {
@@ -181,7 +220,7 @@ fn tags(case: &Case) -> String {
 
 /// All runs on one device; every model is loaded once.
 async fn all_runs(hardware: Rc<Hardware>) -> TestResult {
-    let cases = golden::cases()?;
+    let cases = cases()?;
     assert!(!cases.is_empty());
     let mut faults = Vec::new();
     let mut model: Option<Model> = None;
@@ -215,7 +254,7 @@ fn runs_equal_diffusers_on_the_gpu() -> TestResult {
 /// Latents and noise that were drawn elsewhere take the place of the seed's, bit for bit.
 #[test]
 fn given_numbers_replace_the_seed() -> TestResult {
-    let cases = golden::cases()?;
+    let cases = cases()?;
     let case =
         cases.iter().find(|case| case.sampler.as_deref() == Some("euler-a")).ok_or("no euler-a run")?;
     block_on(async {

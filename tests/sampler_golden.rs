@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use easel::sampler::{ModelCall, Sampler, SamplerKind, SchedulerConfig, Slot, build};
+use easel::sampler::{ModelCall, Sampler, SamplerKind, SchedulerConfig, Slot, Span, build};
 use serde_json::Value;
 
 const TABLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens/samplers.json");
@@ -103,7 +103,7 @@ fn check(case: &Value) -> Result<Option<String>, Box<dyn Error>> {
     let config = SchedulerConfig::from_json(&case["config"].to_string())?;
     let kind = case["sampler"].as_str().map(str::parse::<SamplerKind>).transpose()?;
     let steps = usize::try_from(case["steps"].as_u64().ok_or("no steps")?)?;
-    let sampler = build(kind, &config, steps)?;
+    let sampler = build(kind, &config, steps, Span::All)?;
 
     let timesteps = numbers(&case["timesteps"]);
     let found: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();

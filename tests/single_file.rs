@@ -164,6 +164,7 @@ fn picture(source: impl Source + 'static, hardware: &Rc<Hardware>) -> TestResult
         seed: 5,
         width: 32,
         height: 32,
+        init_image: None,
         given: Given::default(),
     };
     let mut run = block_on(Run::start(pipeline, request))?;

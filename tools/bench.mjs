@@ -7,7 +7,7 @@ import { benchCache } from "../tests/bench/bench_files.mjs";
 import { chromium } from "./lib/browser.mjs";
 import { fingerprint, unlessStamped } from "./lib/cache.mjs";
 import { npmPackages } from "./lib/packages.mjs";
-import { pythonWith } from "./lib/python.mjs";
+import { python, REQUIREMENTS } from "./lib/python.mjs";
 import { Failure, root, run, say, script } from "./lib/run.mjs";
 import { buildWasm } from "./lib/wasm.mjs";
 
@@ -16,6 +16,7 @@ const OPTIONS = {
   size: { type: "string", default: "small" },
   devices: { type: "string", default: "gpu,cpu" },
   rounds: { type: "string", default: "5" },
+  threads: { type: "string", default: "1" },
   json: { type: "string" },
   serve: { type: "boolean", default: false },
 };
@@ -47,6 +48,7 @@ function options(args) {
       throw new Error(`--adapter is one of ${Object.keys(ADAPTERS).join(", ")}`);
     if (!SIZES.includes(values.size)) throw new Error(`--size is one of ${SIZES.join(", ")}`);
     if (!/^[1-9]\d*$/.test(values.rounds)) throw new Error("--rounds is a number from 1");
+    if (!/^[1-9]\d*$/.test(values.threads)) throw new Error("--threads is a number from 1");
     if (!/^(gpu|cpu)(,(gpu|cpu))*$/.test(values.devices)) throw new Error("--devices is gpu, cpu or gpu,cpu");
     return values;
   } catch (error) {
@@ -66,13 +68,12 @@ async function peer() {
 /** The UNet of a size, in the cache. */
 async function exportedUNet(size) {
   const exporter = join(HERE, "export_unet.py");
-  const requirements = join(HERE, "requirements.txt");
   const folder = join(benchCache, `unet-${size}`);
   mkdirSync(folder, { recursive: true });
-  await unlessStamped(join(folder, ".exporter"), fingerprint([exporter, requirements]), async () => {
-    const python = await pythonWith(requirements, join(benchCache, "python"));
+  await unlessStamped(join(folder, ".exporter"), fingerprint([exporter, ...REQUIREMENTS]), async () => {
+    const interpreter = await python();
     say(`exporting the ${size} UNet`);
-    await run(python, [exporter, size, folder]);
+    await run(interpreter, [exporter, size, folder]);
   });
 }
 
@@ -110,13 +111,13 @@ function report(comparisons, file) {
 }
 
 await script(async (args) => {
-  const { adapter, size, devices, rounds, json, serve } = options(args);
+  const { adapter, size, devices, rounds, threads, json, serve } = options(args);
   await npmPackages();
   await peer();
   await exportedUNet(size);
   await buildWasm();
   const { url, close } = await server();
-  const page = `${url}?${new URLSearchParams({ size, devices, rounds })}`;
+  const page = `${url}?${new URLSearchParams({ size, devices, rounds, threads })}`;
   if (serve) {
     say(`the benchmark is at ${page} (Ctrl+C ends it)`);
     return;

@@ -95,6 +95,14 @@ pub enum Error {
         /// Format as the file spells it.
         dtype: String,
     },
+    /// A file is no picture, or one that is too large.
+    #[error("{file} is not a PNG, JPEG or WebP picture that can be read: {reason}")]
+    Image {
+        /// The file as the user gave it.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A tokenizer file does not parse.
     #[error("{file}: {reason}")]
     Tokenizer {
@@ -168,6 +176,7 @@ impl Error {
             Self::MissingTensor { .. } => "missing_tensor",
             Self::TensorShape { .. } => "tensor_shape",
             Self::UnsupportedDtype { .. } => "unsupported_dtype",
+            Self::Image { .. } => "bad_image",
             Self::Tokenizer { .. } => "bad_tokenizer",
             Self::Prompt { .. } => "bad_prompt",
             Self::Lora { .. } => "bad_lora",

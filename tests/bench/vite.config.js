@@ -11,6 +11,13 @@ export default defineConfig({
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("../../www/pkg/easel.js") } },
   plugins: [benchFiles()],
+  // Isolated from other origins, where a wasm module may have threads.
+  preview: {
+    headers: {
+      "Cross-Origin-Opener-Policy": "same-origin",
+      "Cross-Origin-Embedder-Policy": "require-corp",
+    },
+  },
   worker: { format: "es" },
   build: {
     outDir: here("../../build/bench"),

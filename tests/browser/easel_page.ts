@@ -1,7 +1,10 @@
 // The page as a user meets it.
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { test as base, expect, type Page } from "@playwright/test";
 
+const PATH_OF_AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const MODEL_PATIENCE = 120_000;
 
 /** Address of a site: the shipped one, or the one with the scripted engine. */
@@ -35,9 +38,20 @@ export class EaselPage {
     return this.page.getByRole("link", { name: "Download PNG" });
   }
 
-  /** Waits until the model is loaded. */
+  /** Asks for the model, where it is not here yet. */
+  async get(): Promise<void> {
+    const body = this.page.locator("body");
+    await expect(body).toHaveAttribute("data-state", /offered|ready|failed/, { timeout: MODEL_PATIENCE });
+    if ((await body.getAttribute("data-state")) === "offered") await this.button.click();
+  }
+
+  /** Waits until the model is loaded, and asks for it first where that is needed. */
   async ready(): Promise<void> {
-    await expect(this.button.or(this.alert)).not.toHaveText("Loading…", { timeout: MODEL_PATIENCE });
+    await this.get();
+    const loaded = /ready|failed/;
+    await expect(this.page.locator("body")).toHaveAttribute("data-state", loaded, {
+      timeout: MODEL_PATIENCE,
+    });
     await expect(this.alert).toBeHidden();
     await expect(this.button).toHaveText("Generate");
   }
@@ -66,10 +80,21 @@ export class EaselPage {
     return watched;
   }
 
-  /** Saves the picture and returns the file. */
-  async save(): Promise<{ name: string; bytes: Buffer }> {
+  /** What axe finds wrong with the page as it is now. */
+  async violations(): Promise<string[]> {
+    await this.page.evaluate(readFileSync(PATH_OF_AXE, "utf8"));
+    return this.page.evaluate(async () => {
+      const { axe } = window as unknown as {
+        axe: { run(): Promise<{ violations: { id: string; nodes: unknown[] }[] }> };
+      };
+      return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes)}`);
+    });
+  }
+
+  /** Saves what a link or button gives, the picture where none is named, and returns the file. */
+  async save(control = this.download): Promise<{ name: string; bytes: Buffer }> {
     const saving = this.page.waitForEvent("download");
-    await this.download.click();
+    await control.click();
     const file = await saving;
     return { name: file.suggestedFilename(), bytes: await readFile(await file.path()) };
   }

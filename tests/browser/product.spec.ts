@@ -23,8 +23,8 @@ for (const { device, steps } of [
     const { frames, texts } = await easel.draw(500_000);
     await expect(easel.page.getByRole("status")).toHaveText("Done");
     expect(texts.filter((text) => /^\d+\/\d+ · .* left$/.test(text)).length).toBe(steps);
-    // A busy machine may skip a frame of the screen, but most steps must be seen, and the decoded picture after them.
-    expect(new Set(frames).size).toBeGreaterThan(0.75 * steps);
+    // A busy machine skips frames of the screen; the filmstrip below has all of them.
+    expect(new Set(frames).size).toBeGreaterThan(0.5 * steps);
     await easel.page.screenshot({ path: `test-results/product-${device}.png` });
     const { name, bytes } = await easel.save();
     expect(name).toBe("a-purple-heart-on-an-orange-background-4.png");
@@ -33,7 +33,27 @@ for (const { device, steps } of [
     const colour = await meanColour(easel);
     expect(colour.corner.red).toBeGreaterThan(colour.corner.blue + 60);
     expect(colour.centre.blue).toBeGreaterThan(colour.centre.green + 30);
+    // The noise, every step and the picture, all of them different and none of them blank.
+    const film = await filmstrip(easel);
+    expect(film.length).toBe(steps + 2);
+    expect(new Set(film.map(({ pixels }) => pixels)).size).toBe(steps + 2);
+    expect(film.filter(({ spread }) => spread < 20)).toEqual([]);
   });
+}
+
+/** The frames of the filmstrip: their pixels, and how far apart their darkest and lightest are. */
+function filmstrip({ page }: EaselPage): Promise<{ pixels: string; spread: number }[]> {
+  return page.locator("#filmstrip canvas").evaluateAll((tiles) =>
+    tiles.map((tile) => {
+      const canvas = new OffscreenCanvas(16, 16);
+      const context = canvas.getContext("2d");
+      if (!context || !(tile instanceof HTMLCanvasElement)) throw new Error("no 2D canvas");
+      context.drawImage(tile, 0, 0, 16, 16);
+      const { data } = context.getImageData(0, 0, 16, 16);
+      const greens = data.filter((_, at) => at % 4 === 1);
+      return { pixels: data.join(), spread: Math.max(...greens) - Math.min(...greens) };
+    }),
+  );
 }
 
 interface Colour {
@@ -124,6 +144,7 @@ test("weights that do not belong to the config are refused with the file's name"
     await route.fulfill({ body: bytes, contentType: "application/octet-stream" });
   });
   await easel.page.goto(site("shipped", "?device=cpu"));
+  await easel.get();
   await expect(easel.alert).toContainText(UNET, { timeout: STEP_PATIENCE });
   await expect(easel.alert).toContainText("bad_safetensors");
 });

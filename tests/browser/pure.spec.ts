@@ -4,12 +4,13 @@ import { modelPlaces } from "../../tools/vite/model_places.mjs";
 import { readLocation } from "../../www/src/app/location.ts";
 import { asEaselError, EaselError, fromWire, toWire } from "../../www/src/shared/errors.ts";
 import { loraName, loraNames, loraStrength, withLora } from "../../www/src/shared/lora_tags.ts";
-import { modelAddress, type Places } from "../../www/src/shared/model_address.ts";
+import { localAddress, modelAddress, type Places } from "../../www/src/shared/model_address.ts";
 import { duration, megabytes, Pace } from "../../www/src/shared/pace.ts";
 import { shardPaths } from "../../www/src/worker/layout.ts";
 import { parseManifest } from "../../www/src/worker/manifest.ts";
 import { licenceOf } from "../../www/src/worker/model_card.ts";
 import { Retries, requestedDelay, Transient } from "../../www/src/worker/retries.ts";
+import { readTar, TAR_END, tarHeader, tarPadding } from "../../www/src/worker/tar.ts";
 
 test("the time left follows the latest steps", () => {
   const pace = new Pace(10, 0);
@@ -118,6 +119,16 @@ for (const { text, model } of [
     text: "https://hub.example/owner/name/blob/refs%2Fpr%2F1/sub/model_index.json",
     model: "https://hub.example/owner/name/resolve/refs%2Fpr%2F1/sub/",
   },
+  {
+    text: "owner/name/resolve/v1/sub/x.safetensors",
+    model: "https://hub.example/owner/name/resolve/v1/sub/x.safetensors",
+  },
+  {
+    text: "https://hub.example/owner/name/blob/main/x.safetensors?download=true",
+    model: "https://hub.example/owner/name/resolve/main/x.safetensors",
+  },
+  { text: "https://models.example/x.safetensors?key=1", model: "https://models.example/x.safetensors?key=1" },
+  { text: "local:/0123456789abcdef/my%20model/", model: "local:/0123456789abcdef/my%20model/" },
   { text: "http://localhost:81/o/n/resolve/v1/", model: "http://localhost:81/o/n/resolve/v1/" },
 ]) {
   test(`"${text}" is the model at ${model}`, () => expect(modelAddress(text, PLACES).href).toBe(model));
@@ -141,6 +152,9 @@ for (const { text, code } of [
   { text: "https://wide.example/a", code: "model_host" },
   { text: "http://models.example/a", code: "model_host" },
   { text: "data:text/plain,", code: "model_host" },
+  { text: "local:/0123456789abcdef/%2e%2e/", code: "model_host" },
+  { text: "local:/x/", code: "model_host" },
+  { text: "https://models.example/x.ckpt", code: "model_address" },
   { text: "http://[", code: "model_address" },
   { text: "https://name:secret@models.example/a", code: "model_address" },
 ]) {
@@ -159,6 +173,27 @@ test("the hosts of a build follow its environment", () => {
   expect(modelPlaces({ EASEL_MODEL_BASE_URL: "mirror/" }).hosts).toEqual([]);
   const more = modelPlaces({ EASEL_MODEL_BASE_URL: "https://m.example/a/", EASEL_MODEL_HOSTS: "https:" });
   expect(more.hosts).toEqual(["https://m.example", "https:"]);
+});
+
+for (const { name, kind, model } of [
+  { name: "my model", kind: "folder", model: "local:/f/my%20model/" },
+  { name: "../a/b", kind: "folder", model: "local:/f/_a_b/" },
+  { name: "..", kind: "folder", model: "local:/f/model/" },
+  { name: "x\ud800?.safetensors", kind: "file", model: "local:/f/x__.safetensors" },
+] as const) {
+  test(`the ${kind} ${JSON.stringify(name)} is the model at ${model}`, () =>
+    expect(localAddress("f", name, kind).href).toBe(model));
+}
+
+test("an archive holds long paths and large files", async () => {
+  const path = `${"a".repeat(90)}/${"b".repeat(90)}`;
+  const file = new Blob([tarHeader({ path, size: 3 }), "abc", new Uint8Array(tarPadding(3)), TAR_END]);
+  const [entry, ...others] = await readTar(file);
+  expect([entry?.path, await entry?.file.text(), others]).toEqual([path, "abc", []]);
+  const size = 9 * 2 ** 30;
+  expect(Buffer.from(tarHeader({ path, size })).readBigUInt64BE(128)).toBe(BigInt(size));
+  expect(() => tarHeader({ path: "a".repeat(101), size })).toThrow("too long a path");
+  await expect(readTar(new Blob([tarHeader({ path, size })]))).rejects.toThrow("cut off");
 });
 
 for (const { header, delay } of [

@@ -1,10 +1,13 @@
 // Runs in a page of its own: the worker's downloads and store, with small chunks and short waits.
 import { asEaselError } from "../../www/src/shared/errors.ts";
+import type { GivenFile, QuantChoice } from "../../www/src/shared/protocol.ts";
 import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
 import { listKept } from "../../www/src/worker/kept.ts";
 import { ModelDownload } from "../../www/src/worker/model_download.ts";
-import { providerOf } from "../../www/src/worker/provider.ts";
+import { type MakeTranscoder, PackingProvider } from "../../www/src/worker/packing.ts";
+import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
+import { recognise } from "../../www/src/worker/recognise.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
 import { Store } from "../../www/src/worker/store.ts";
 
@@ -12,6 +15,8 @@ declare global {
   var lab: typeof Lab;
   /** Told of bytes of files as they arrive. */
   var noteReceived: ((path: string, start: number, length: number) => void) | undefined;
+  /** Told when files fall silent. */
+  var noteSilence: (() => void) | undefined;
 }
 
 const PATIENCE = {
@@ -41,6 +46,53 @@ const options = (chunkSize: number, token?: string) => ({
   emit: () => {},
 });
 
+const PIECE = 1000;
+
+/** A file to be made: its text, or so many bytes that its path tells. */
+interface Made {
+  path: string;
+  contents: string | number;
+  modified: number;
+}
+
+/** The files, which fall silent when so many bytes of their slices were read. */
+function given(made: Made[], silentAfter = Number.POSITIVE_INFINITY): GivenFile[] {
+  let left = silentAfter;
+  const read = async (path: string, start: number, piece: Uint8Array) => {
+    globalThis.noteReceived?.(path, start, piece.length);
+    left -= piece.length;
+    if (left >= 0) return;
+    globalThis.noteSilence?.();
+    await new Promise(() => {});
+  };
+  return made.map(({ path, contents, modified }) => {
+    const bytes = typeof contents === "string" ? new TextEncoder().encode(contents) : noise(path, contents);
+    const file = new Blob([bytes]);
+    file.slice = (start = 0, end = file.size) => {
+      let at = start;
+      const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+        const piece = bytes.slice(at, Math.min(end, at + PIECE));
+        await read(path, at, piece);
+        controller.enqueue(piece);
+        at += piece.length;
+        if (at === end) controller.close();
+      };
+      return Object.assign(new Blob(), { stream: () => new ReadableStream({ pull }, { highWaterMark: 0 }) });
+    };
+    return { path, file, modified };
+  });
+}
+
+/** Bytes that differ by path and place. */
+function noise(path: string, size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  for (let at = 0, state = path.length; at < size; at += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[at] = state >>> 24;
+  }
+  return bytes;
+}
+
 async function outcome(work: () => Promise<void>): Promise<string> {
   try {
     await work();
@@ -51,20 +103,71 @@ async function outcome(work: () => Promise<void>): Promise<string> {
   }
 }
 
+/** The engine itself, which other tests have a scripted one for. */
+const engine = () => import("../../www/pkg/easel.js");
+
+const makeTranscoder: MakeTranscoder = async (path, header, size, quant, sha256) => {
+  const { default: init, Transcoder } = await engine();
+  await init();
+  return Transcoder.create(path, header, size, quant, sha256);
+};
+
+/** A model as it is published, or packed where `quant` is given. */
+function provider(
+  address: string,
+  how: ReturnType<typeof options>,
+  quant: QuantChoice | undefined,
+): Provider {
+  const published = providerOf(new URL(address), undefined, how);
+  return quant === undefined ? published : new PackingProvider(published, quant, makeTranscoder);
+}
+
 const Lab = {
   /** Completes a model; the code of the error that ended it, or "whole". */
-  complete(address: string, chunkSize: number, token?: string): Promise<string> {
+  complete(address: string, chunkSize: number, token?: string, quant?: QuantChoice): Promise<string> {
     return outcome(async () => {
       const how = options(chunkSize, token);
-      const provider = providerOf(new URL(address), undefined, how);
+      await new ModelDownload(provider(address, how, quant), await Store.open(), how).complete();
+    });
+  },
+
+  /** Bytes that the engine's memory has grown to. */
+  async engineBytes(): Promise<number> {
+    return (await (await engine()).default()).memory.buffer.byteLength;
+  },
+
+  /** Turns a bit of every kept chunk of a file that `which` names by number. */
+  async damage(address: string, path: string, which: number[]): Promise<void> {
+    const store = await Store.open();
+    for (const index of which) {
+      const chunk = await store.chunk(address, [path, index]);
+      if (!chunk) throw new Error(`${path} has no chunk ${index}`);
+      const bytes = new Uint8Array(chunk.data);
+      bytes[0] = (bytes[0] ?? 0) ^ 1;
+      await store.putChunk(address, [path, index], chunk);
+    }
+  },
+
+  /** Completes a model of files that are made here, as `complete` does; after so many bytes they fall silent. */
+  async give(made: Made[], chunkSize: number, silentAfter?: number): Promise<string> {
+    const files = given(made, silentAfter);
+    return outcome(async () => {
+      const found = await recognise(files);
+      const how = options(chunkSize);
+      const provider = providerOf(new URL(found.address), found.files, how);
       await new ModelDownload(provider, await Store.open(), how).complete();
     });
   },
 
+  /** The address of a model of files. */
+  async addressOf(made: Made[]): Promise<string> {
+    return (await recognise(given(made))).address;
+  },
+
   /** SHA-256 of each file as the engine reads it. */
-  async hashes(address: string, chunkSize: number): Promise<Record<string, string>> {
+  async hashes(address: string, chunkSize: number, quant?: QuantChoice): Promise<Record<string, string>> {
     const how = options(chunkSize);
-    const source = await ModelSource.open(providerOf(new URL(address), undefined, how), how);
+    const source = await ModelSource.open(provider(address, how, quant), how);
     const plan = (await (await Store.open()).model(address))?.plan;
     const found: Record<string, string> = {};
     for (const { path, size } of plan?.files ?? []) {

@@ -8,6 +8,7 @@ const CHUNK = 4 << 20;
 
 async function open(easel: EaselPage): Promise<void> {
   await easel.page.goto(site("scripted", PAGE));
+  await easel.get();
 }
 
 /** Lets the first request for a file be answered with other bytes; later ones are honest. */

@@ -19,6 +19,7 @@ from diffusers import (
     LatentConsistencyModelPipeline,
     LCMScheduler,
     PNDMScheduler,
+    StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -63,6 +64,7 @@ class Model:
     prefix: bool = True  # keys as transformers 4 wrote them
     position_ids: bool = False  # as early checkpoints carry them
     legacy_vae: bool = False
+    inpaints: bool = False  # mask and masked picture as inputs
     half: bool = False  # fp16 variant
     sharded: bool = False
     bf16_text: bool = False
@@ -120,6 +122,7 @@ MODELS = {
         scheduler=lambda: LCMScheduler(**BETAS, original_inference_steps=50, set_alpha_to_one=True, steps_offset=0),
     ),
     "taesd": Model(seed=7, channels=(16, 24), layers=1, tiny_vae=True),
+    "inpainting": Model(seed=12, channels=(16, 24), layers=1, inpaints=True, tokenizer_files=("tokenizer",)),
     "fp16": Model(seed=8, layers=1, half=True, sharded=True),
     "sdxl": Model(
         seed=9, **XL, layers=2, eos=2, scheduler=lambda: EulerDiscreteScheduler(**BETAS, **LEADING),
@@ -162,7 +165,7 @@ def randomise(module, seed, sharpness=2.0):
 
 def make_unet(model):
     return UNet2DConditionModel(
-        sample_size=16, block_out_channels=model.channels, layers_per_block=model.layers, norm_num_groups=model.groups,
+        sample_size=16, in_channels=9 if model.inpaints else 4, block_out_channels=model.channels, layers_per_block=model.layers, norm_num_groups=model.groups,
         down_block_types=model.down, up_block_types=model.up, mid_block_type=model.mid,
         attention_head_dim=list(model.heads) if isinstance(model.heads, tuple) else model.heads,
         use_linear_projection=model.linear, cross_attention_dim=model.text_width, time_cond_proj_dim=model.time_cond,
@@ -234,7 +237,11 @@ def fit_unet(unet, model):
             "text_embeds": torch.randn(4, model.projection, generator=generator),
             "time_ids": torch.tensor([[32.0, 32, 0, 0, 32, 32]] * 4),
         } if model.hidden_2 else None
-        unet(a * smooth + s * noise, timesteps, text, timestep_cond=cond, added_cond_kwargs=added)
+        sample = a * smooth + s * noise
+        if model.inpaints:
+            mask = (torch.rand(4, 1, 16, 16, generator=generator) < 0.5).float()
+            sample = torch.cat([sample, mask, smooth * (1 - mask)], 1)
+        unet(sample, timesteps, text, timestep_cond=cond, added_cond_kwargs=added)
         target = a * noise - s * smooth if model.prediction == "v_prediction" else noise
         targets.append(target.permute(0, 2, 3, 1).reshape(-1, 4))
     hook.remove()
@@ -275,6 +282,8 @@ def build(model):
             force_zeros_for_empty_prompt=model.zeros, add_watermarker=False,
         )
     cls = LatentConsistencyModelPipeline if model.time_cond else StableDiffusionPipeline
+    if model.inpaints:
+        cls = StableDiffusionInpaintPipeline
     return cls(
         vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
         scheduler=(model.scheduler or stable_scheduler)(), safety_checker=None, feature_extractor=None,

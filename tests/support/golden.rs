@@ -1,4 +1,4 @@
-//! The files of `tests/goldens/runs` and `tests/goldens/loras`, and comparison with them.
+//! Tensors that diffusers computed, and comparison with them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -6,51 +6,17 @@ use std::error::Error;
 use easel::weights::Weights;
 use easel::weights::safetensors::Dtype;
 use easel::weights::source::{FolderSource, Source};
-use serde::Deserialize;
 
 pub(crate) const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens");
 
-/// Largest difference, relative to the range of the golden tensor. `runs.py` refuses a run whose float32 rounding takes
+/// Largest difference, relative to the range of the golden tensor. The generators refuse a run whose float32 rounding takes
 /// it farther than 2e-5 of the range from float64, so that anything above five times that is a mistake.
 const TOLERANCE: f32 = 1e-4;
-
-/// Parameters of a run.
-#[derive(Deserialize)]
-pub(crate) struct Case {
-    /// Below [`GOLDENS`].
-    pub(crate) file: String,
-    pub(crate) model: String,
-    pub(crate) sampler: Option<String>,
-    pub(crate) steps: usize,
-    pub(crate) guidance_scale: f64,
-    pub(crate) seed: u64,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) prompt: String,
-    pub(crate) negative_prompt: String,
-    pub(crate) calls: usize,
-    /// Names of files in `loras`, with strengths.
-    #[serde(default)]
-    pub(crate) loras: BTreeMap<String, f64>,
-}
-
-/// Every run, those of one model and folder side by side.
-pub(crate) fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
-    let mut cases = Vec::new();
-    for folder in ["runs", "loras"] {
-        let index = std::fs::read_to_string(format!("{GOLDENS}/{folder}/index.json"))?;
-        for mut case in serde_json::from_str::<Vec<Case>>(&index)? {
-            case.file = format!("{folder}/{}", case.file);
-            cases.push(case);
-        }
-    }
-    Ok(cases)
-}
 
 /// Shape and values of a tensor.
 type Shaped<'a, const D: usize> = ([usize; D], &'a [f32]);
 
-/// Tensors of one run.
+/// Tensors of one file.
 pub(crate) struct Golden {
     floats: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     ids: BTreeMap<String, Vec<u32>>,
@@ -103,6 +69,12 @@ impl Comparison<'_> {
     pub(crate) fn compare(&mut self, name: &str, found: &[f32]) -> Result<(), Box<dyn Error>> {
         let (_, expected) =
             self.golden.floats.get(name).ok_or_else(|| format!("there is no golden `{name}`"))?;
+        self.compare_values(name, found, expected);
+        Ok(())
+    }
+
+    /// [`Self::compare`] with values that are made of goldens.
+    pub(crate) fn compare_values(&mut self, name: &str, found: &[f32], expected: &[f32]) {
         let (least, most) = expected.iter().fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
         let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
         // `f32::max` would hide a NaN.
@@ -114,6 +86,5 @@ impl Comparison<'_> {
             self.faults
                 .push(format!("{}: `{name}` is off by {off:e}, {count} values for {golden}", self.place));
         }
-        Ok(())
     }
 }

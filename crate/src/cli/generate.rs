@@ -13,6 +13,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::infotext::Infotext;
+use super::init::Init;
 use super::{Generate, lora, tune};
 
 /// Most pictures of one call.
@@ -46,6 +48,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         Some(path) => read_latents(path).await?,
         None => Given::default(),
     };
+    let init = options.init.read()?;
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(tune::open(options.device, options.precision).await?);
@@ -65,7 +68,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         bar.suspend(|| eprintln!("warning: {warning}"));
     }
     let load = milliseconds(start);
-    let first = request(options, &pipeline, options.seed.unwrap_or_else(random_seed), given);
+    let seed = options.seed.unwrap_or_else(random_seed);
+    let first = request(options, &pipeline, seed, init.as_ref(), given)?;
     let start = Instant::now();
     prepare(&pipeline, &first, &bar).await?;
     let prepare = milliseconds(start);
@@ -83,7 +87,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         if let Some(dump) = &options.dump {
             write_dump(&name(dump), &tensors)?;
         }
-        write_png(&out, &rgb, request.width, request.height)?;
+        let text = infotext(options, &pipeline, &request);
+        write_png(&out, &rgb, (request.width, request.height), &text)?;
         bar.suspend(|| report(options, &pipeline, &request, &timings, &out));
     }
     bar.finish_and_clear();
@@ -109,10 +114,19 @@ async fn prepare(pipeline: &Pipeline, request: &Request, bar: &ProgressBar) -> R
     Ok(())
 }
 
-fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> Request {
-    let usual = pipeline.usual_request();
-    let (width, height) = options.size.unwrap_or((usual.width, usual.height));
-    Request {
+fn request(
+    options: &Generate,
+    pipeline: &Pipeline,
+    seed: u64,
+    init: Option<&Init>,
+    given: Given,
+) -> Result<Request> {
+    let (usual, sizes) = (pipeline.usual_request(), pipeline.description().sizes());
+    let own_size = || init.map(|init| sizes.nearest(init.size()));
+    let (width, height) = options.size.or_else(own_size).unwrap_or((usual.width, usual.height));
+    // Before the picture is resized to it.
+    sizes.check(width, height)?;
+    Ok(Request {
         prompt: lora::with_tags(&options.prompt, &options.lora),
         negative_prompt: options.negative.clone(),
         steps: options.steps.unwrap_or(usual.steps),
@@ -121,8 +135,27 @@ fn request(options: &Generate, pipeline: &Pipeline, seed: u64, given: Given) -> 
         seed,
         width,
         height,
+        init_image: init.map(|init| init.at(width, height)),
         given,
-    }
+    })
+}
+
+/// What the picture's file says of how it was made.
+fn infotext(options: &Generate, pipeline: &Pipeline, request: &Request) -> String {
+    let infotext = Infotext {
+        prompt: &request.prompt,
+        negative_prompt: &request.negative_prompt,
+        steps: request.steps,
+        sampler: request.sampler.or_else(|| pipeline.description().sampler()),
+        guidance_scale: request.guidance_scale,
+        seed: request.seed,
+        width: request.width,
+        height: request.height,
+        model: &options.model.name(),
+        strength: request.init_image.as_ref().map(|image| image.strength),
+        version: concat!("easel ", env!("CARGO_PKG_VERSION")),
+    };
+    infotext.text()
 }
 
 /// One picture, `[pixels, 3]`, and what `--dump` writes of it.
@@ -217,6 +250,7 @@ fn report(
         "sampler": sampler,
         "width": request.width,
         "height": request.height,
+        "strength": request.init_image.as_ref().map(|image| image.strength),
         "timings_ms": {
             "load": timings.load,
             "prepare": timings.prepare,

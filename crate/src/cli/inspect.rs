@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use easel::error::{Error, Result};
 use easel::pipeline::Description;
-use easel::sampler::{self, SamplerKind};
+use easel::sampler::{self, SamplerKind, Span};
 use easel::weights::manifest::Manifest;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn report(model: &ModelFiles, verify: bool) -> Result<Value> {
     let description = Description::read(source).await?;
     let (tokenizer, _) = description.tokenizers(source).await?;
     let defaults = description.defaults();
-    sampler::build(description.sampler(), &description.scheduler, defaults.steps)?;
+    sampler::build(description.sampler(), &description.scheduler, defaults.steps, Span::All)?;
     let mut parts = Vec::new();
     for part in description.parts().into_iter().filter(|part| part.has_weights()) {
         let weights = Weights::open(source, part.folder(), Prefer::Full).await?;

@@ -3,13 +3,21 @@
 
 mod bench;
 mod bench_cases;
+mod exif;
 mod files;
 mod generate;
+mod http;
+mod import;
+mod infotext;
+mod init;
 mod inspect;
 mod lora;
 mod model;
 mod pack;
+mod packed_folder;
+mod picture_files;
 mod quality;
+mod resample;
 mod tune;
 
 use std::path::PathBuf;
@@ -20,6 +28,7 @@ use easel::error::{Error, Result};
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
+use init::InitOptions;
 use lora::LoraOption;
 use model::ModelFiles;
 
@@ -54,6 +63,8 @@ enum Action {
     },
     /// Write a model with packed weights, in a folder that any web server can serve.
     Pack(Pack),
+    /// Fetch a model, packing its weights as they arrive, into a folder as `pack` writes it.
+    Import(import::Import),
     /// Measure what packing does to a model's pictures.
     Quality(Quality),
 }
@@ -172,7 +183,9 @@ struct Generate {
     /// Seed, as torch's CPU generator takes it; a random one by default.
     #[arg(long)]
     seed: Option<u64>,
-    /// WIDTHxHEIGHT in pixels; the model's own size by default.
+    #[command(flatten)]
+    init: InitOptions,
+    /// WIDTHxHEIGHT in pixels; by default the size of --init as nearly as the model takes it, or the model's own.
     #[arg(long, value_parser = parse_size)]
     size: Option<(usize, usize)>,
     /// Number of pictures, of consecutive seeds.
@@ -234,6 +247,7 @@ pub(crate) fn run() -> ExitCode {
             Action::Tune(options) => tune::run(&options).await,
             Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
             Action::Pack(options) => pack::run(&options).await,
+            Action::Import(options) => import::run(&options).await,
             Action::Quality(options) => quality::run(&options).await,
         }
     });

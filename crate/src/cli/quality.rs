@@ -116,6 +116,7 @@ impl Session<'_> {
             seed,
             width: sizes.width,
             height: sizes.height,
+            init_image: None,
             given: Given::default(),
         }
     }

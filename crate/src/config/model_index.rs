@@ -10,17 +10,20 @@ use super::check::Check;
 use crate::error::Result;
 
 /// Pipelines whose parts Easel runs.
-const PIPELINES: [&str; 6] = [
+const PIPELINES: [&str; 8] = [
     "StableDiffusionPipeline",
     "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
     "LatentConsistencyModelPipeline",
     "LatentConsistencyModelImg2ImgPipeline",
     "StableDiffusionXLPipeline",
     "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
 ];
 
 /// Those of [`PIPELINES`] that have a second text encoder.
-const XL_PIPELINES: [&str; 2] = ["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"];
+const XL_PIPELINES: [&str; 3] =
+    ["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"];
 
 /// Parts that a picture needs, with the classes that may play them. The scheduler is any: its settings count.
 const PARTS: [(&str, &[&str]); 4] = [

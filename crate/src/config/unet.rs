@@ -197,6 +197,12 @@ impl UNet2DConditionConfig {
         self.mid_block_type.as_deref() == Some(MID_BLOCKS[0])
     }
 
+    /// Whether the UNet also gets a mask and the latents of a masked picture: one channel more than twice the latents'.
+    #[must_use]
+    pub fn inpaints(&self) -> bool {
+        self.in_channels == 2 * self.out_channels + 1
+    }
+
     /// Whether the UNet is told a pooled text embedding and sizes beside the timestep (SDXL).
     #[must_use]
     pub fn takes_text_time(&self) -> bool {

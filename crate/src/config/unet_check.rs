@@ -46,10 +46,14 @@ impl UNet2DConditionConfig {
         {
             return Err(check.unsupported(class, &MID_BLOCKS));
         }
-        check.between("in_channels", self.in_channels, 1, 64)?;
-        if self.out_channels != self.in_channels {
-            let reason = format!("is {}, but in_channels is {}", self.out_channels, self.in_channels);
-            return check.fail("out_channels", format!("{reason}; Easel does not run inpainting models"));
+        check.between("out_channels", self.out_channels, 1, 64)?;
+        if self.in_channels != self.out_channels && !self.inpaints() {
+            let inpainting = 2 * self.out_channels + 1;
+            let reason = format!(
+                "is {}; with out_channels {} Easel runs that many, or {inpainting} for inpainting",
+                self.in_channels, self.out_channels
+            );
+            return check.fail("in_channels", reason);
         }
         check.each("layers_per_block", &self.layers_per_block, stages, (1, MAX_LAYERS))?;
         self.validate_transformers(check)?;

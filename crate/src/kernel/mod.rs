@@ -5,6 +5,7 @@
 //! wrong shape here is a bug in the model code, not bad input.
 
 mod attention;
+mod blend;
 mod conv2d;
 mod cpu_math;
 mod cpu_winograd;
@@ -32,6 +33,7 @@ use burn_flex::Flex;
 use burn_wgpu::CubeBackend;
 
 pub use attention::{Attention, attention};
+pub use blend::blend;
 pub use conv2d::{Conv2d, conv2d, conv2d_by};
 pub use geglu::geglu;
 pub use group_norm::{GroupNorm, group_norm};
@@ -133,6 +135,9 @@ pub trait Kernels: burn::backend::Backend {
         guidance_scale: Option<f32>,
     ) -> FloatTensor<Self>;
 
+    /// See [`blend`].
+    fn blend(x: FloatTensor<Self>, kept: FloatTensor<Self>, mask: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// See [`to_rgb`].
     fn to_rgb(x: FloatTensor<Self>, map: FloatTensor<Self>) -> FloatTensor<Self>;
 }
@@ -207,6 +212,14 @@ macro_rules! forward {
                 sampler_step::$side(terms.into_vec(), &coefficients, guidance_scale)
             }
 
+            fn blend(
+                x: FloatTensor<Self>,
+                kept: FloatTensor<Self>,
+                mask: FloatTensor<Self>,
+            ) -> FloatTensor<Self> {
+                blend::$side(x, kept, mask)
+            }
+
             fn to_rgb(x: FloatTensor<Self>, map: FloatTensor<Self>) -> FloatTensor<Self> {
                 to_rgb::$side(x, map)
             }
@@ -241,6 +254,7 @@ pub fn shader_sources() -> Vec<(String, String)> {
         layer_norm::variants(),
         geglu::variants(),
         sampler_step::variants(),
+        blend::variants(),
         to_rgb::variants(),
         peak::variants(),
     ])

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::strategy::{Adapter, Strategy};
 use super::{
-    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, conv2d, conv2d_by, geglu,
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, blend, conv2d, conv2d_by, geglu,
     group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
 };
 use crate::quantization::{Layout, Packed, Quant, pack};
@@ -91,6 +91,7 @@ pub fn cases() -> Vec<Case> {
         layer_norm_cases(),
         geglu_cases(),
         sampler_step_cases(),
+        blend_cases(),
         to_rgb_cases(),
     ]
     .into_iter()
@@ -349,6 +350,17 @@ fn sampler_step_cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+fn blend_cases() -> Vec<Case> {
+    let case = |(pixels, channels)| {
+        Case::new(format!("blend {pixels}x{channels}"), move |device| {
+            let [x, kept] = [1, 2].map(|salt| tensor([1, pixels, channels], salt, device));
+            blend(x, kept, &tensor([1, pixels, 1], 3, device))
+        })
+    };
+    // A mask of latents and one of a picture; more rows than one dimension of a dispatch has workgroups.
+    [(1, 4), (67, 3), (1 << 21, 3)].map(case).into_iter().collect()
 }
 
 fn to_rgb_cases() -> Vec<Case> {

@@ -23,7 +23,7 @@ pub(crate) struct Decoder {
     conv_out: Conv3x3,
 }
 
-/// The half that turns a picture into the mean of its latents.
+/// The half that turns a picture into the moments of its latents.
 pub(crate) struct Encoder {
     groups: Groups,
     conv_in: Conv3x3,
@@ -32,7 +32,6 @@ pub(crate) struct Encoder {
     conv_norm_out: Norm,
     conv_out: Conv3x3,
     quant_conv: Option<Linear>,
-    latent_channels: usize,
 }
 
 struct Stage {
@@ -144,11 +143,10 @@ impl Encoder {
             } else {
                 None
             },
-            latent_channels: config.latent_channels,
         })
     }
 
-    /// A picture in -1..1 to the mean of its latents, not yet scaled.
+    /// A picture in -1..1 to the means of its latents, not yet scaled, and then the logarithms of their variances.
     pub(crate) fn forward(&self, x: Image) -> Image {
         let mut x = self.conv_in.forward(x, |same| same);
         for stage in &self.stages {
@@ -168,7 +166,6 @@ impl Encoder {
         if let Some(conv) = &self.quant_conv {
             x.pixels = conv.forward(x.pixels);
         }
-        x.pixels = x.pixels.narrow(2, 0, self.latent_channels);
         x
     }
 }

@@ -1,4 +1,4 @@
-//! Decoding in overlapping tiles.
+//! Decoding and encoding in overlapping tiles.
 
 use burn::tensor::{Tensor, TensorData};
 
@@ -10,37 +10,52 @@ pub(super) const MIN_SIDE: usize = 8;
 /// The part of a tile's side that it shares with its neighbour.
 const OVERLAP: f64 = 0.25;
 
-/// Decodes `latents` in tiles of at most `side` latents and blends them linearly over their overlap into a picture
-/// `[1, pixels, 3]` of `factor` times the size.
-pub(super) fn decode(
-    latents: Image,
-    side: usize,
-    factor: usize,
-    decoder: impl Fn(Image) -> Image,
-) -> Tensor<3> {
-    let Image { pixels, height, width } = latents;
+/// How an image is cut into tiles and what becomes of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tiling {
+    /// Longest side of a tile, in latents.
+    pub(super) side: usize,
+    /// Pixels per latent of the image that is cut, along a side.
+    pub(super) from: usize,
+    /// Pixels per latent of the result.
+    pub(super) to: usize,
+}
+
+/// Computes `image` in tiles and blends the results linearly over their overlap: `[1, pixels, c]` of `to / from` times
+/// the height and width, which are multiples of `from`.
+pub(super) fn in_tiles(image: Image, tiling: Tiling, compute: impl Fn(Image) -> Image) -> Tensor<3> {
+    let Tiling { side, from, to } = tiling;
+    let Image { pixels, height, width } = image;
     let channels = pixels.dims()[2];
     let device = pixels.device();
     let grid = pixels.reshape([height, width, channels]);
-    let (full_height, full_width) = (height * factor, width * factor);
-    let mut sum = Tensor::<3>::zeros([full_height, full_width, 3], &device);
+    let (height, width) = (height / from, width / from);
+    let [full_height, full_width] = [height * to, width * to];
+    let mut sum: Option<Tensor<3>> = None;
     let mut weight = Tensor::<3>::zeros([full_height, full_width, 1], &device);
     for (top, tile_height) in spans(height, side) {
         for (left, tile_width) in spans(width, side) {
-            let tile = grid.clone().slice([top..top + tile_height, left..left + tile_width, 0..channels]);
-            let pixels = tile.reshape([1, tile_height * tile_width, channels]);
-            let decoded = decoder(Image { pixels, height: tile_height, width: tile_width });
-            let (rows, columns) = (tile_height * factor, tile_width * factor);
-            let mask = mask(rows, columns, side * factor);
+            let [rows, columns] = [top..top + tile_height, left..left + tile_width]
+                .map(|span| span.start * from..span.end * from);
+            let (rows_long, columns_long) = (rows.len(), columns.len());
+            let tile = grid.clone().slice([rows, columns, 0..channels]);
+            let pixels = tile.reshape([1, rows_long * columns_long, channels]);
+            let computed = compute(Image { pixels, height: rows_long, width: columns_long }).pixels;
+            let depth = computed.dims()[2];
+            let (rows, columns) = (tile_height * to, tile_width * to);
+            let mask = mask(rows, columns, side * to);
             let mask = Tensor::<3>::from_data(TensorData::new(mask, [rows, columns, 1]), &device);
-            let picture = decoded.pixels.reshape([rows, columns, 3]) * mask.clone();
-            let (top, left) = (top * factor, left * factor);
+            let weighted = computed.reshape([rows, columns, depth]) * mask.clone();
+            let (top, left) = (top * to, left * to);
             let place = |depth| [top..top + rows, left..left + columns, 0..depth];
-            sum = sum.clone().slice_assign(place(3), sum.slice(place(3)) + picture);
+            let so_far = sum.unwrap_or_else(|| Tensor::zeros([full_height, full_width, depth], &device));
+            sum = Some(so_far.clone().slice_assign(place(depth), so_far.slice(place(depth)) + weighted));
             weight = weight.clone().slice_assign(place(1), weight.slice(place(1)) + mask);
         }
     }
-    (sum / weight).reshape([1, full_height * full_width, 3])
+    let sum = sum.unwrap_or_else(|| Tensor::zeros([full_height, full_width, 1], &device));
+    let depth = sum.dims()[2];
+    (sum / weight).reshape([1, full_height * full_width, depth])
 }
 
 /// Starts and lengths of tiles of at most `side` that cover `length` and overlap.
@@ -78,15 +93,40 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_decoder_without_context_gives_the_same_in_tiles() {
+    /// What has no context gives the same in tiles: `from` pixels a side become `to`, each of one colour.
+    fn without_context(from: usize, to: usize) {
         let device = Device::flex();
-        let values: Vec<f32> = (0..20 * 13 * 3).map(|i| (i % 17) as f32).collect();
-        let pixels = Tensor::<3>::from_data(TensorData::new(values.clone(), [1, 20 * 13, 3]), &device);
-        let whole = Image { pixels, height: 20, width: 13 };
-        let tiled = decode(whole, 8, 1, |tile| tile).into_data().try_into_vec::<f32>().expect("f32");
-        for (tiled, whole) in tiled.iter().zip(&values) {
-            assert!((tiled - whole).abs() < 1e-5, "{tiled} {whole}");
+        let value = |y: usize, x: usize, c: usize| ((y * 13 + x * 5 + c) % 17) as f32;
+        let image = |scale: usize| {
+            let (height, width) = (20 * scale, 13 * scale);
+            let pixel = |y: usize, x: usize| (0..3).map(move |c| value(y / scale, x / scale, c));
+            let values: Vec<f32> =
+                (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(y, x))).collect();
+            let pixels = Tensor::<3>::from_data(TensorData::new(values, [1, height * width, 3]), &device);
+            Image { pixels, height, width }
+        };
+        let computed = in_tiles(image(from), Tiling { side: 8, from, to }, |tile| {
+            let (height, width) = (tile.height / from * to, tile.width / from * to);
+            let grid = tile.pixels.reshape([tile.height, tile.width, 3]);
+            let at = |length: usize| {
+                let indices: Vec<i32> = (0..length).map(|i| (i / to * from) as i32).collect();
+                Tensor::from_data(TensorData::new(indices, [length]), &device)
+            };
+            let pixels = grid.select(0, at(height)).select(1, at(width)).reshape([1, height * width, 3]);
+            Image { pixels, height, width }
+        });
+        let computed = computed.into_data().try_into_vec::<f32>().expect("f32");
+        let expected = image(to).pixels.into_data().try_into_vec::<f32>().expect("f32");
+        assert_eq!(computed.len(), expected.len());
+        for (computed, expected) in computed.iter().zip(&expected) {
+            assert!((computed - expected).abs() < 1e-5, "{computed} {expected}");
         }
+    }
+
+    #[test]
+    fn tiles_make_the_whole() {
+        without_context(1, 1);
+        without_context(1, 4);
+        without_context(4, 1);
     }
 }

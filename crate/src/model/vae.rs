@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use super::autoencoder_kl::{Decoder, Encoder};
 use super::autoencoder_tiny::{TinyDecoder, TinyEncoder};
 use super::layers::Image;
-use super::tiles;
+use super::tiles::{self, Tiling};
 use crate::config::VaeConfig;
 use crate::error::Result;
 use crate::kernel::most_bytes;
@@ -63,9 +63,12 @@ impl VaeDecoder {
         let most = most_bytes(&latents);
         let pixels = latents / self.config.scaling_factor() + self.config.shift_factor();
         let latents = Image { pixels, height, width };
-        match tile_side(&self.config, height, width, most) {
+        match tile_side(decoder_bytes(&self.config), height, width, most) {
             None => self.decode(latents).pixels,
-            Some(side) => tiles::decode(latents, side, self.config.factor(), |tile| self.decode(tile)),
+            Some(side) => {
+                let tiling = Tiling { side, from: 1, to: self.config.factor() };
+                tiles::in_tiles(latents, tiling, |tile| self.decode(tile))
+            }
         }
     }
 
@@ -78,7 +81,7 @@ impl VaeDecoder {
 }
 
 /// Bytes of the largest activation per latent of the decoder's input.
-fn activation_bytes(config: &VaeConfig) -> u64 {
+fn decoder_bytes(config: &VaeConfig) -> u64 {
     let channels: Vec<usize> = match config {
         VaeConfig::Kl(config) => config.block_out_channels.iter().rev().copied().collect(),
         VaeConfig::Tiny(config) => config.decoder_block_out_channels.clone(),
@@ -89,9 +92,9 @@ fn activation_bytes(config: &VaeConfig) -> u64 {
     values.max().unwrap_or(0) as u64 * size_of::<f32>() as u64
 }
 
-/// Side of the tiles to decode in; `None` when the whole fits.
-fn tile_side(config: &VaeConfig, height: usize, width: usize, most_bytes: u64) -> Option<usize> {
-    let latents = most_bytes / activation_bytes(config).max(1);
+/// Side in latents of the tiles to compute in, where a latent takes so many bytes; `None` when the whole fits.
+fn tile_side(bytes: u64, height: usize, width: usize, most_bytes: u64) -> Option<usize> {
+    let latents = most_bytes / bytes.max(1);
     if (height * width) as u64 <= latents {
         return None;
     }
@@ -128,16 +131,85 @@ impl VaeEncoder {
         Ok(Self { config, encoder })
     }
 
-    /// A picture in -1..1, `[1, height*width, 3]`, to the mean of its latents, scaled as a sampler has them:
-    /// `[1, pixels, latent_channels]`.
+    /// The config it was loaded with.
+    #[must_use]
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// A picture in -1..1, `[1, height*width, 3]`, to the moments of its latents, `[1, pixels, c]`, to be read by
+    /// [`LatentDistribution::new`]. Height and width are multiples of [`VaeConfig::factor`].
+    ///
+    /// Where an activation would have more than [`most_bytes`], the picture is encoded in overlapping tiles, as
+    /// [`VaeDecoder::forward`] decodes.
     #[must_use]
     pub fn forward(&self, picture: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
+        let most = most_bytes(&picture);
         let x = Image { pixels: picture, height, width };
-        let latents = match &self.encoder {
-            AnyEncoder::Kl(encoder) => encoder.forward(x).pixels,
-            AnyEncoder::Tiny(encoder) => encoder.forward(x).pixels,
-        };
-        (latents - self.config.shift_factor()) * self.config.scaling_factor()
+        let factor = self.config.factor();
+        let latent = encoder_bytes(&self.config).saturating_mul((factor * factor) as u64);
+        match tile_side(latent, height / factor, width / factor, most) {
+            None => self.encode(x).pixels,
+            Some(side) => tiles::in_tiles(x, Tiling { side, from: factor, to: 1 }, |tile| self.encode(tile)),
+        }
+    }
+
+    fn encode(&self, x: Image) -> Image {
+        match &self.encoder {
+            AnyEncoder::Kl(encoder) => encoder.forward(x),
+            AnyEncoder::Tiny(encoder) => encoder.forward(x),
+        }
+    }
+}
+
+/// Bytes of the largest activation per pixel of the encoder's input.
+fn encoder_bytes(config: &VaeConfig) -> u64 {
+    let channels = match config {
+        VaeConfig::Kl(config) => &config.block_out_channels,
+        VaeConfig::Tiny(config) => &config.encoder_block_out_channels,
+    };
+    // A stage takes what the one before hands on at half the resolution, and may have twice the channels.
+    let values = channels.iter().enumerate().map(|(i, channels)| channels.div_ceil(1 << (2 * i)));
+    values.max().unwrap_or(0) as u64 * size_of::<f32>() as u64
+}
+
+/// The latents that a picture may stand for, each a normal distribution (diffusers' `DiagonalGaussianDistribution`), in
+/// the scale that a sampler has them in. All planes, `[c, height, width]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatentDistribution {
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Standard deviations; `None` for an autoencoder that gives one latent and no distribution.
+    pub std: Option<Vec<f32>>,
+}
+
+/// diffusers clamps the logarithms of variances so.
+const LOGVAR: std::ops::RangeInclusive<f32> = -30.0..=20.0;
+
+impl LatentDistribution {
+    /// From the moments of [`VaeEncoder::forward`] as planes, `[c, height, width]`.
+    #[must_use]
+    pub fn new(moments: &[f32], config: &VaeConfig) -> Self {
+        let (shift, scale) = (config.shift_factor() as f32, config.scaling_factor() as f32);
+        let scaled = |means: &[f32]| means.iter().map(|mean| (mean - shift) * scale).collect();
+        match config {
+            VaeConfig::Tiny(_) => Self { mean: scaled(moments), std: None },
+            VaeConfig::Kl(_) => {
+                let (means, logvars) = moments.split_at(moments.len() / 2);
+                let std = |logvar: &f32| (0.5 * logvar.clamp(*LOGVAR.start(), *LOGVAR.end())).exp() * scale;
+                Self { mean: scaled(means), std: Some(logvars.iter().map(std).collect()) }
+            }
+        }
+    }
+
+    /// Latents of the distribution, by standard normal numbers of as many; `noise` is not called where there is no
+    /// distribution.
+    #[must_use]
+    pub fn sample(&self, noise: impl FnOnce(usize) -> Vec<f32>) -> Vec<f32> {
+        let Some(std) = &self.std else { return self.mean.clone() };
+        let noise = noise(self.mean.len());
+        let values = self.mean.iter().zip(std).zip(noise);
+        values.map(|((mean, std), noise)| mean + std * noise).collect()
     }
 }
 
@@ -153,9 +225,12 @@ mod tests {
             ..AutoencoderKLConfig::default()
         });
         // 256 channels at 512x512: 256 MiB.
-        assert_eq!(activation_bytes(&config) * 64 * 64, 256 << 20);
-        assert_eq!(tile_side(&config, 64, 64, 256 << 20), None);
-        assert_eq!(tile_side(&config, 64, 64, 128 << 20), Some(45));
-        assert_eq!(tile_side(&config, 45, 45, 128 << 20), None);
+        let bytes = decoder_bytes(&config);
+        assert_eq!(bytes * 64 * 64, 256 << 20);
+        assert_eq!(tile_side(bytes, 64, 64, 256 << 20), None);
+        assert_eq!(tile_side(bytes, 64, 64, 128 << 20), Some(45));
+        assert_eq!(tile_side(bytes, 45, 45, 128 << 20), None);
+        // Half of that on the way in: 128 channels at 512x512.
+        assert_eq!(encoder_bytes(&config) * 512 * 512, 128 << 20);
     }
 }

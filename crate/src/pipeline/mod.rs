@@ -1,5 +1,8 @@
 //! From a model's files to a picture: load, encode the prompt, denoise step by step, decode.
 
+mod init_image;
+mod init_latents;
+mod kept;
 mod lora;
 mod lora_fit;
 mod part;
@@ -22,12 +25,13 @@ use crate::error::{Error, Result};
 use crate::hardware::Hardware;
 use crate::kernel::strategy::Adapter;
 use crate::model::unet::UNet2DConditionModel;
-use crate::model::vae::VaeDecoder;
+use crate::model::vae::{VaeDecoder, VaeEncoder};
 use crate::sampler::{SamplerKind, SchedulerConfig};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
+pub use init_image::InitImage;
 pub use lora::LoraReport;
 pub use part::{Loading, Part};
 pub use prepare::{Memory, Preparation};
@@ -106,7 +110,7 @@ impl Description {
     /// The parts fit each other.
     fn check(&self) -> Result<()> {
         let latent_channels = ("the vae's latent_channels", self.vae.latent_channels());
-        fits("in_channels", self.unet.in_channels, latent_channels)?;
+        // How many channels go in follows from that, with or without those for inpainting.
         fits("out_channels", self.unet.out_channels, latent_channels)?;
         let hidden_size = self.text_encoder.hidden_size;
         let text_width = match &self.text_encoder_2 {
@@ -190,6 +194,13 @@ impl Description {
         }
     }
 
+    /// Whether the UNet also gets a mask and the latents of a masked picture (a model for inpainting). Without a picture
+    /// such a model draws as if all of it were masked.
+    #[must_use]
+    pub fn inpaints(&self) -> bool {
+        self.unet.inpaints()
+    }
+
     /// Whether guidance is an input of the UNet (LCM) and not a second pass.
     #[must_use]
     pub fn guidance_is_embedded(&self) -> bool {
@@ -217,6 +228,9 @@ pub struct Pipeline {
     text_encoders: TextEncoders,
     unet: UNet2DConditionModel,
     vae: VaeDecoder,
+    /// Read when the first picture to start from comes.
+    vae_encoder: RefCell<Option<Rc<VaeEncoder>>>,
+    prefer: Prefer,
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
     prepared: RefCell<HashSet<prepare::Shape>>,
@@ -259,6 +273,8 @@ impl Pipeline {
             text_encoders,
             unet,
             vae,
+            vae_encoder: RefCell::default(),
+            prefer,
             preview_map,
             picture_map,
             prepared: RefCell::default(),
@@ -270,6 +286,18 @@ impl Pipeline {
     /// overflows f16.
     fn decode(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
         Adapter::in_f32(|| self.vae.forward(latents, height, width))
+    }
+
+    /// Pictures to latents; read from the files at the first call.
+    async fn vae_encoder(&self) -> Result<Rc<VaeEncoder>> {
+        if let Some(encoder) = self.vae_encoder.borrow().as_ref() {
+            return Ok(Rc::clone(encoder));
+        }
+        let (source, config) = (self.source.as_ref(), self.description.vae.clone());
+        let encoder = VaeEncoder::load(source, self.prefer, config, self.hardware.device());
+        let encoder = Rc::new(Box::pin(encoder).await?);
+        self.vae_encoder.replace(Some(Rc::clone(&encoder)));
+        Ok(encoder)
     }
 
     /// The model's configs.
@@ -291,6 +319,7 @@ impl Pipeline {
             seed: 0,
             width: sizes.width,
             height: sizes.height,
+            init_image: None,
             given: Given::default(),
         }
     }

@@ -1,11 +1,11 @@
 //! What a request comes to on a model: sizes, guidance and the sampler's calls.
 
 use super::lora::{Chosen, most_rank};
-use super::{Pipeline, Request};
+use super::{InitImage, Pipeline, Request};
 use crate::error::{Error, Result};
 use crate::kernel::most_bytes;
 use crate::prompt;
-use crate::sampler::{self, Sampler};
+use crate::sampler::{self, Sampler, SamplerKind, Span};
 
 /// A checked request, without its prompts' texts.
 pub(super) struct Plan {
@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) guided: bool,
     /// What the prompt asks for.
     pub(super) loras: Vec<Chosen>,
+    /// The request's, or a blank one for a model that cannot do without.
+    pub(super) init_image: Option<InitImage>,
 }
 
 impl Plan {
@@ -26,11 +28,26 @@ impl Plan {
         let description = pipeline.description();
         let (height, width) = request.check(description.sizes(), description.vae.latent_channels())?;
         let kind = request.sampler.or_else(|| description.sampler());
-        let sampler = sampler::build(kind, &description.scheduler, request.steps)?;
+        let blank = || description.inpaints().then(|| InitImage::blank(request.width, request.height));
+        let init_image = request.init_image.clone().or_else(blank);
+        let in_schedule = kind == Some(SamplerKind::Lcm) && description.guidance_is_embedded();
+        let span = span(init_image.as_ref(), request.steps, in_schedule);
+        let sampler = sampler::build(kind, &description.scheduler, request.steps, span)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
         let loras = pipeline.chosen_loras(&prompt::parse(&request.prompt)?)?;
         check_memory(pipeline, height * width, most_rank(&loras))?;
-        Ok(Self { height, width, sampler, guided, loras })
+        Ok(Self { height, width, sampler, guided, loras, init_image })
+    }
+}
+
+/// The steps to make over a picture. Consistency models have so few that `strength` chooses among their timesteps instead,
+/// `in_schedule`, as in diffusers' `LatentConsistencyModelImg2ImgPipeline`.
+fn span(init_image: Option<&InitImage>, steps: usize, in_schedule: bool) -> Span {
+    match init_image {
+        None => Span::All,
+        Some(init_image) if in_schedule => Span::Below(init_image.strength),
+        // Rounded down, as by Python's `int`.
+        Some(init_image) => Span::From(steps - ((steps as f64 * init_image.strength) as usize).min(steps)),
     }
 }
 

@@ -11,8 +11,10 @@ use super::run::combine;
 use super::{Pipeline, PromptEmbeds, Request};
 use crate::error::Result;
 use crate::kernel::rehearsal::{Rehearsal, rehearse};
-use crate::kernel::{to_rgb, tune};
+use crate::kernel::strategy::Adapter;
+use crate::kernel::{blend, to_rgb, tune};
 use crate::model::embeddings;
+use crate::model::vae::VaeEncoder;
 use crate::sampler::{ModelCall, Slot};
 
 /// What keeps a run waiting before its first step.
@@ -50,18 +52,42 @@ pub(super) struct Shape {
     width: usize,
     guided: bool,
     calls: usize,
+    /// Whether a picture is encoded, and what its mask is for.
+    encodes: bool,
+    mask: Mask,
     /// Terms of the sampler's updates, and whether the model's output is among them.
     updates: Vec<(usize, bool)>,
     loras: Vec<usize>,
 }
 
+/// What a picture is put back around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Mask {
+    None,
+    /// The finished picture: the model has inputs for the mask.
+    Picture,
+    /// And the latents after every call.
+    Latents,
+}
+
 impl Shape {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &Plan, inpaints: bool) -> Self {
         let mut updates: Vec<_> = plan.sampler.calls.iter().flat_map(updates).collect();
+        let has_mask = plan.init_image.as_ref().is_some_and(|image| image.mask_image.is_some());
+        let mask = match (has_mask, inpaints) {
+            (false, _) => Mask::None,
+            (true, true) => Mask::Picture,
+            (true, false) => Mask::Latents,
+        };
+        if mask == Mask::Latents {
+            // The picture's latents and their noise.
+            updates.push((2, false));
+        }
         updates.sort_unstable();
         updates.dedup();
-        let Plan { height, width, guided, ref sampler, ref loras } = *plan;
-        Self { height, width, guided, calls: sampler.calls.len(), updates, loras: ids(loras) }
+        let Plan { height, width, guided, ref sampler, ref init_image, ref loras } = *plan;
+        let (calls, loras) = (sampler.calls.len(), ids(loras));
+        Self { height, width, guided, calls, encodes: init_image.is_some(), mask, updates, loras }
     }
 }
 
@@ -82,17 +108,18 @@ impl Pipeline {
     pub async fn prepare(&self, request: &Request, mut progress: impl FnMut(Preparation)) -> Result<()> {
         self.hardware.forget_faults();
         let plan = Plan::new(self, request)?;
-        let shape = Shape::of(&plan);
+        let shape = Shape::of(&plan, self.description.inpaints());
         if self.hardware.setup().is_none() || self.prepared.borrow().contains(&shape) {
             return Ok(());
         }
+        let encoder = if shape.encodes { Some(self.vae_encoder().await?) } else { None };
         let adapters = self.adapters(&plan.loras).await?;
-        let mut rehearsal = self.rehearse(&shape, &adapters);
+        let mut rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
         let measuring = |done, total| progress(Preparation::Measuring { done, total });
         self.hardware.free_unused();
         if self.hardware.tune(&rehearsal, tune::BUDGET, measuring).await? {
             self.hardware.free_unused();
-            rehearsal = self.rehearse(&shape, &adapters);
+            rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
         }
         let compiling = |done, total| progress(Preparation::Compiling { done, total });
         self.hardware.compile(&rehearsal, compiling).await?;
@@ -106,8 +133,8 @@ impl Pipeline {
     /// # Errors
     /// Those of [`Self::prepare`].
     pub async fn tune(&self, budget: Duration) -> Result<()> {
-        let plan = Plan::new(self, &self.usual_request())?;
-        let rehearsal = self.rehearse(&Shape::of(&plan), &Rc::default());
+        let shape = self.usual_shape()?;
+        let rehearsal = self.rehearse(&shape, None, &Rc::default());
         self.hardware.tune(&rehearsal, budget, |_, _| ()).await?;
         Ok(())
     }
@@ -118,7 +145,7 @@ impl Pipeline {
     /// # Errors
     /// Those of [`Self::prepare`].
     pub fn memory(&self) -> Result<Memory> {
-        let shape = Shape::of(&Plan::new(self, &self.usual_request())?);
+        let shape = self.usual_shape()?;
         rehearse(|| self.rehearse_steps(&shape, &Rc::default()));
         let steps = self.hardware.gpu_bytes();
         self.hardware.free_unused();
@@ -126,9 +153,19 @@ impl Pipeline {
         Ok(Memory { steps, decoding: self.hardware.gpu_bytes() })
     }
 
-    /// What a run of `shape` launches.
-    fn rehearse(&self, shape: &Shape, adapters: &Rc<RunAdapters>) -> Rehearsal {
+    fn usual_shape(&self) -> Result<Shape> {
+        Ok(Shape::of(&Plan::new(self, &self.usual_request())?, self.description.inpaints()))
+    }
+
+    /// What a run of `shape` launches, the `encoder`'s work before it included.
+    fn rehearse(&self, shape: &Shape, encoder: Option<&VaeEncoder>, adapters: &Rc<RunAdapters>) -> Rehearsal {
         rehearse(|| {
+            if let Some(encoder) = encoder {
+                let (height, width) = self.picture_size(shape);
+                let picture = Tensor::zeros([1, height * width, 3], self.hardware.device());
+                let _ = Adapter::in_f32(|| encoder.forward(picture, height, width));
+                self.hardware.free_unused();
+            }
             self.rehearse_steps(shape, adapters);
             self.hardware.free_unused();
             self.rehearse_decoding(shape);
@@ -148,7 +185,7 @@ impl Pipeline {
         let timesteps = vec![0.0; shape.calls];
         let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
         let latents = self.blank_latents(shape);
-        let sample = latents.clone().repeat_dim(0, batch);
+        let sample = self.blank(shape, description.unet.in_channels).repeat_dim(0, batch);
         let output = self.unet.forward(sample, shape.height, shape.width, &inputs, 0);
         for (count, reads_output) in &shape.updates {
             let mut terms = vec![(latents.clone(), 1.0); *count];
@@ -158,16 +195,32 @@ impl Pipeline {
             // The sampler's own checks keep the number of terms in bounds; nothing is compiled for none.
             let _ = combine(&terms, (*reads_output && shape.guided).then_some(1.0));
         }
+        if shape.mask == Mask::Latents {
+            let _ = blend(latents.clone(), latents.clone(), &self.blank(shape, 1));
+        }
         let _ = to_rgb(latents, &self.preview_map);
     }
 
     fn rehearse_decoding(&self, shape: &Shape) {
         let picture = self.decode(self.blank_latents(shape), shape.height, shape.width);
-        let _ = to_rgb(picture, &self.picture_map);
+        let picture = to_rgb(picture, &self.picture_map);
+        if shape.mask != Mask::None {
+            let (height, width) = self.picture_size(shape);
+            let mask = Tensor::zeros([1, height * width, 1], self.hardware.device());
+            let _ = blend(picture.clone(), picture, &mask);
+        }
+    }
+
+    fn picture_size(&self, shape: &Shape) -> (usize, usize) {
+        let factor = self.description.vae.factor();
+        (shape.height * factor, shape.width * factor)
     }
 
     fn blank_latents(&self, shape: &Shape) -> Tensor<3> {
-        let channels = self.description.vae.latent_channels();
+        self.blank(shape, self.description.vae.latent_channels())
+    }
+
+    fn blank(&self, shape: &Shape, channels: usize) -> Tensor<3> {
         Tensor::zeros([1, shape.height * shape.width, channels], self.hardware.device())
     }
 }

@@ -4,8 +4,10 @@ use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
 
+use super::init_latents::{DrawnLatents, InitLatents, KeptLatents};
+use super::kept::{Kept, overlay};
 use super::plan::Plan;
-use super::{Given, Numbers, Pipeline, PromptEmbeds, Request};
+use super::{Given, InitImage, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
 use crate::kernel::{sampler_step, to_rgb};
 use crate::model::embeddings;
@@ -32,6 +34,9 @@ pub struct Run {
     generator: TorchGenerator,
     noise: std::collections::BTreeMap<usize, Numbers>,
     sample: Tensor<3>,
+    /// What the UNet gets beside the sample.
+    condition: Option<Tensor<3>>,
+    kept: Option<Kept>,
     history: Vec<Tensor<3>>,
     done: usize,
 }
@@ -43,6 +48,8 @@ struct Shared {
     prompt_embeds: PromptEmbeds,
     inputs: RunInputs,
     guidance_scale: Option<f64>,
+    init_image: Option<InitImage>,
+    init_latents: Option<InitLatents>,
     given: Given,
     channels: usize,
     height: usize,
@@ -50,14 +57,14 @@ struct Shared {
 }
 
 impl Run {
-    /// Checks the request, encodes its prompts and draws the first latents.
+    /// Checks the request, encodes its prompts and its picture, and draws the first latents.
     ///
     /// # Errors
     /// [`Error::Parameter`], [`Error::Prompt`], [`Error::OutOfMemory`] for a size beyond the device, and those of the
-    /// text encoder.
+    /// text encoder and of reading the picture encoder.
     pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
         pipeline.hardware.forget_faults();
-        let Plan { height, width, sampler, guided, .. } = Plan::new(&pipeline, &request)?;
+        let Plan { height, width, sampler, guided, init_image, .. } = Plan::new(&pipeline, &request)?;
         let negative = guided.then_some(request.negative_prompt.as_str());
         let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
         let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
@@ -69,8 +76,14 @@ impl Run {
         let text = prompt_embeds.batch();
         pipeline.unet.install(&prompt_embeds.adapters.unet);
         let inputs = pipeline.unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
+        let init_latents = match &init_image {
+            Some(image) => Some(Box::pin(InitLatents::encode(&pipeline, image, height, width)).await?),
+            None => None,
+        };
         let shared = Shared {
             guidance_scale: guided.then_some(request.guidance_scale),
+            init_image,
+            init_latents,
             given: request.given,
             channels: pipeline.description().vae.latent_channels(),
             pipeline,
@@ -91,12 +104,16 @@ impl Run {
 
     fn seeded(shared: Rc<Shared>, seed: u64) -> Self {
         let mut generator = TorchGenerator::manual_seed(seed);
-        let given = shared.given.latents.as_ref().map(|numbers| numbers.values.clone());
-        let drawn = given.unwrap_or_else(|| generator.randn(shared.channels * shared.height * shared.width));
-        let scale = shared.sampler.init_noise_sigma as f32;
-        let latents: Vec<f32> = drawn.iter().map(|value| value * scale).collect();
-        let sample = shared.upload(&latents);
+        let DrawnLatents { sample, condition, kept } = shared.draw_latents(&mut generator);
+        let sample = shared.upload(&sample);
+        let kept = kept.map(|KeptLatents { image, noise, mask }| Kept {
+            image: shared.upload(&image),
+            noise: shared.upload(&noise),
+            mask: shared.upload(&mask),
+        });
         Self {
+            condition: condition.map(|condition| shared.upload(&condition)),
+            kept,
             history: vec![sample.clone(); shared.sampler.history_slots],
             noise: shared.given.noise.clone(),
             done: 0,
@@ -139,6 +156,9 @@ impl Run {
         let output = self.call_unet(&call)?;
         self.update(&call, &output)?;
         self.done += 1;
+        if let Some(kept) = &self.kept {
+            self.sample = kept.around(self.sample.clone(), self.shared.sampler.calls.get(self.done))?;
+        }
         self.shared.pipeline.hardware.settle(&self.sample).await?;
         let (timestep, sigma) = (call.timestep, call.sigma);
         Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
@@ -158,6 +178,9 @@ impl Run {
         let mut x = self.sample.clone();
         if call.input_scale != 1.0 {
             x = combine(&[(x, call.input_scale)], None)?;
+        }
+        if let Some(condition) = &self.condition {
+            x = Tensor::cat(vec![x, condition.clone()], 2);
         }
         if self.shared.guidance_scale.is_some() {
             x = Tensor::cat(vec![x.clone(), x], 0);
@@ -224,7 +247,8 @@ impl Run {
         to_rgb(self.sample.clone() * scale, &self.shared.pipeline.preview_map)
     }
 
-    /// Decodes the latents to a picture, `[1, pixels, 3]` in 0..1.
+    /// Decodes the latents to a picture, `[1, pixels, 3]` in 0..1. Over a masked picture it shows that picture's own
+    /// pixels where the mask is 0.
     ///
     /// # Errors
     /// Those of [`crate::hardware::Hardware::settle`].
@@ -232,16 +256,33 @@ impl Run {
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
         self.shared.pipeline.hardware.free_unused();
         let decoded = self.shared.pipeline.decode(self.sample.clone(), self.shared.height, self.shared.width);
-        let picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
+        let mut picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
+        if let Some(init_image) = &self.shared.init_image {
+            picture = overlay(picture, init_image);
+        }
         self.shared.pipeline.hardware.settle(&picture).await?;
         Ok(picture)
     }
 }
 
 impl Shared {
+    /// The first latents of the generator's seed.
+    fn draw_latents(&self, generator: &mut TorchGenerator) -> DrawnLatents {
+        let given = self.given.latents.as_ref().map(|numbers| numbers.values.clone());
+        let count = self.channels * self.height * self.width;
+        let noise = |generator: &mut TorchGenerator| given.unwrap_or_else(|| generator.randn(count));
+        if let Some(init_latents) = &self.init_latents {
+            return init_latents.draw(&self.sampler, generator, noise);
+        }
+        let scale = self.sampler.init_noise_sigma as f32;
+        let sample = noise(generator).iter().map(|value| value * scale).collect();
+        DrawnLatents { sample, condition: None, kept: None }
+    }
+
     /// Planes `[c, pixels]` to a tensor `[1, pixels, c]`.
     fn upload(&self, planes: &[f32]) -> Tensor<3> {
-        let (channels, pixels) = (self.channels, self.height * self.width);
+        let pixels = self.height * self.width;
+        let channels = planes.len() / pixels;
         let mut values = vec![0.0; planes.len()];
         for (c, plane) in planes.chunks_exact(pixels).enumerate() {
             for (pixel, value) in plane.iter().enumerate() {

@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::timesteps;
 use crate::error::Result;
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Result<Sampler> {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Result<Sampler> {
     let schedule = NoiseSchedule::new(settings);
     let train = settings.num_train_timesteps;
     let final_alpha = schedule.final_alpha(settings.set_alpha_to_one);
@@ -28,6 +28,6 @@ pub(super) fn plan(settings: &Settings, steps: usize) -> Result<Sampler> {
         })
     };
     let timesteps = timesteps::spaced(settings.timestep_spacing, train, steps, settings.steps_offset);
-    let calls = timesteps.into_iter().map(call).collect::<Result<_>>()?;
+    let calls = timesteps.into_iter().skip(start).map(call).collect::<Result<_>>()?;
     Ok(Sampler { init_noise_sigma: 1.0, history_slots: 0, calls })
 }

@@ -13,7 +13,7 @@ use super::{sigmas, timesteps};
 /// Runs of at least this many steps are of full order to the end.
 const LONG_RUN: usize = 15;
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Sampler {
     let (timesteps, levels) = levels(settings, steps);
     let history_slots = settings.solver_order - 1;
     let count = timesteps.len();
@@ -21,7 +21,7 @@ pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
         let sigma = levels[i];
         let alpha = sigmas::alpha(sigma);
         let x0 = Prediction::new(settings.prediction_type, alpha, sigma * alpha).x0;
-        let order = order(settings, i, count);
+        let order = order(settings, i, count).min(i - start + 1);
         let sample = step(settings, &levels, i, order, &x0);
         let mut updates = vec![sample.into(Slot::Sample)];
         if history_slots > 0 && i + 1 < count {
@@ -29,7 +29,7 @@ pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
         }
         ModelCall { timestep, sigma, input_scale: 1.0, updates }
     };
-    let calls = timesteps.into_iter().enumerate().map(call).collect();
+    let calls = timesteps.into_iter().enumerate().skip(start).map(call).collect();
     Sampler { init_noise_sigma: 1.0, history_slots, calls }
 }
 
@@ -62,7 +62,7 @@ fn levels(settings: &Settings, steps: usize) -> (Vec<f64>, Vec<f64>) {
     (timesteps, sigmas::rounded(levels))
 }
 
-/// Order of step `i` of `count`: it grows over the first steps, and shrinks over the last for stability.
+/// Highest order of step `i` of `count`: it shrinks over the last ones for stability.
 fn order(settings: &Settings, i: usize, count: usize) -> usize {
     let short = settings.lower_order_final && count < LONG_RUN;
     let first_at_end =
@@ -72,7 +72,7 @@ fn order(settings: &Settings, i: usize, count: usize) -> usize {
         2 if short => 2,
         _ => settings.solver_order,
     };
-    limit.min(settings.solver_order).min(i + 1)
+    limit.min(settings.solver_order)
 }
 
 /// The sample at `levels[i + 1]`: a Taylor polynomial of the clean sample in lambda, integrated over the step.

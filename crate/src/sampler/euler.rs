@@ -13,17 +13,18 @@ pub(super) struct Levels {
     pub(super) sigmas: Vec<f64>,
 }
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Sampler {
     let levels = levels(settings, steps);
-    sampler(settings, &levels, |sigma, next| {
+    sampler(settings, &levels, start, |sigma, next| {
         derivative(settings.prediction_type, sigma).scaled(next - sigma).plus(Slot::Sample, 1.0)
     })
 }
 
-/// The run over `levels` whose sample after each call is `step(sigma, next sigma)`.
+/// The run over `levels` from step `start` on whose sample after each call is `step(sigma, next sigma)`.
 pub(super) fn sampler(
     settings: &Settings,
     levels: &Levels,
+    start: usize,
     step: impl Fn(f64, f64) -> Combination,
 ) -> Sampler {
     let max_sigma = levels.sigmas.iter().copied().fold(0.0, f64::max);
@@ -32,7 +33,7 @@ pub(super) fn sampler(
         TimestepSpacing::Leading => max_sigma.hypot(1.0),
     };
     let pairs = levels.sigmas.windows(2).filter_map(|pair| <[f64; 2]>::try_from(pair).ok());
-    let calls = levels.timesteps.iter().zip(pairs).map(|(&timestep, [sigma, next])| ModelCall {
+    let calls = levels.timesteps.iter().zip(pairs).skip(start).map(|(&timestep, [sigma, next])| ModelCall {
         timestep,
         sigma,
         input_scale: sigmas::alpha(sigma),

@@ -7,12 +7,12 @@ use super::schedule::NoiseSchedule;
 use super::settings::Settings;
 use super::sigmas;
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Sampler {
     let table = NoiseSchedule::with_finite_sigmas(settings).sigmas();
     let Levels { timesteps, sigmas: mut levels } = spaced_levels(settings, &table, steps);
     levels.push(0.0);
     let levels = Levels { timesteps, sigmas: sigmas::rounded(levels) };
-    sampler(settings, &levels, |sigma, next| {
+    sampler(settings, &levels, start, |sigma, next| {
         let (down, up) = ancestral_step(sigma, next);
         let derivative = derivative(settings.prediction_type, sigma);
         derivative.scaled(down - sigma).plus(Slot::Sample, 1.0).plus(Slot::Noise, up)

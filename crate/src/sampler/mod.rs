@@ -22,12 +22,12 @@ pub use config::{
     BetaSchedule, FinalSigmasType, InterpolationType, PredictionType, SchedulerConfig, SolverType,
     TimestepSpacing,
 };
-pub use plan::{ModelCall, Sampler, Slot, Update};
+pub use plan::{ModelCall, Sampler, Slot, Span, Update};
 use settings::Settings;
 
 use crate::error::{Error, Result};
 
-/// Lays out a run of `steps` steps with the named sampler, or with the config's own where `kind` is `None`.
+/// Lays out `span` of a run of `steps` steps with the named sampler, or with the config's own where `kind` is `None`.
 ///
 /// A sampler that is not the config's own is set up as diffusers' `from_config` does it: with the config's fields that
 /// it knows and its own defaults for the rest.
@@ -35,18 +35,32 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Parameter`] for steps that the schedule does not have, [`Error::UnsupportedClass`] for a scheduler that
 /// Easel does not run, [`Error::Config`] for values of the config that the sampler cannot work with.
-pub fn build(kind: Option<SamplerKind>, config: &SchedulerConfig, steps: usize) -> Result<Sampler> {
+pub fn build(
+    kind: Option<SamplerKind>,
+    config: &SchedulerConfig,
+    steps: usize,
+    span: Span,
+) -> Result<Sampler> {
     let settings = Settings::resolve(kind, config)?;
     settings::check_steps(steps, settings.num_train_timesteps, "num_train_timesteps")?;
+    let (start, share) = match span {
+        Span::All => (0, 1.0),
+        Span::From(start) => (start, 1.0),
+        Span::Below(share) => (0, share),
+    };
     let sampler = match settings.kind {
-        SamplerKind::Ddim => ddim::plan(&settings, steps),
-        SamplerKind::Pndm => pndm::plan(&settings, steps),
-        SamplerKind::Euler => Ok(euler::plan(&settings, steps)),
-        SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(&settings, steps)),
-        SamplerKind::DpmPp2M | SamplerKind::DpmPp2MKarras => Ok(dpmpp_2m::plan(&settings, steps)),
-        SamplerKind::UniPc => Ok(unipc::plan(&settings, steps)),
-        SamplerKind::Lcm => lcm::plan(&settings, steps),
+        SamplerKind::Ddim => ddim::plan(&settings, steps, start),
+        SamplerKind::Pndm => pndm::plan(&settings, steps, start),
+        SamplerKind::Euler => Ok(euler::plan(&settings, steps, start)),
+        SamplerKind::EulerAncestral => Ok(euler_ancestral::plan(&settings, steps, start)),
+        SamplerKind::DpmPp2M | SamplerKind::DpmPp2MKarras => Ok(dpmpp_2m::plan(&settings, steps, start)),
+        SamplerKind::UniPc => Ok(unipc::plan(&settings, steps, start)),
+        SamplerKind::Lcm => lcm::plan(&settings, steps, start, share),
     }?;
+    if sampler.calls.is_empty() {
+        let reason = format!("leaves none of {steps} steps to make: raise it, or the steps");
+        return Err(Error::Parameter { name: "strength".into(), reason });
+    }
     if sampler.is_finite() {
         return Ok(sampler);
     }
@@ -138,7 +152,7 @@ mod tests {
     type TestResult = std::result::Result<(), Box<dyn std::error::Error>>;
 
     fn build_from(kind: Option<SamplerKind>, json: &str, steps: usize) -> Result<Sampler> {
-        build(kind, &SchedulerConfig::from_json(json)?, steps)
+        build(kind, &SchedulerConfig::from_json(json)?, steps, Span::All)
     }
 
     /// Every term and every written slot exists, and no history is read before it was written.
@@ -192,6 +206,47 @@ mod tests {
                 }
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn runs_that_start_later_are_sound() -> TestResult {
+        let config = SchedulerConfig::from_json(r#"{"_class_name": "PNDMScheduler"}"#)?;
+        for kind in SamplerKind::ALL {
+            let whole = build(Some(kind), &config, 9, Span::All)?.calls;
+            for start in 0..9 {
+                let name = format!("{} from {start}", kind.as_str());
+                let sampler = build(Some(kind), &config, 9, Span::From(start))?;
+                assert_eq!(sampler.calls.len(), whole.len() - start, "{name}");
+                assert_sound(&sampler, &name);
+                let levels = |calls: &[ModelCall]| -> Vec<_> {
+                    calls.iter().map(|call| (call.timestep, call.sigma, call.noised())).collect()
+                };
+                assert_eq!(levels(&sampler.calls), levels(&whole[start..]), "{name}");
+            }
+            assert_eq!(code(build(Some(kind), &config, 9, Span::From(10))), "bad_parameter", "{kind:?}");
+        }
+        let below = |steps, share| build(Some(SamplerKind::Lcm), &config, steps, Span::Below(share));
+        let timesteps: Vec<f64> = below(4, 0.5)?.calls.iter().map(|call| call.timestep).collect();
+        assert_eq!(timesteps, [499.0, 379.0, 259.0, 139.0]);
+        assert_eq!(code(below(4, 0.07)), "bad_parameter");
+        Ok(())
+    }
+
+    #[test]
+    fn noise_is_as_strong_as_a_call_expects() -> TestResult {
+        for class in ["DDIMScheduler", "EulerDiscreteScheduler"] {
+            let sampler = build_from(None, &format!(r#"{{"_class_name": "{class}"}}"#), 5)?;
+            for call in &sampler.calls {
+                let (clean, noise) = call.noised();
+                assert!((noise / clean / call.sigma - 1.0).abs() < 1e-12, "{class}: {call:?}");
+                let variance = (clean * call.input_scale).powi(2) + (noise * call.input_scale).powi(2);
+                assert!((variance - 1.0).abs() < 1e-12, "{class}: {call:?}");
+            }
+        }
+        let nothing =
+            ModelCall { timestep: 999.0, sigma: f64::INFINITY, input_scale: 1.0, updates: Vec::new() };
+        assert_eq!(nothing.noised(), (0.0, 1.0), "zero terminal SNR");
         Ok(())
     }
 

@@ -1,6 +1,19 @@
 //! What a sampler asks of the machine that holds the tensors: linear combinations, with all their coefficients known
 //! before the first model call.
 
+/// Which steps of a run are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Span {
+    /// All.
+    All,
+    /// Those from this one on, counted from 0, for a sample that has the noise of its level (`get_timesteps` of
+    /// diffusers' `StableDiffusionImg2ImgPipeline`).
+    From(usize),
+    /// As many as the run has, over this share of the consistency sampler's timesteps, the least noisy ones (`strength`
+    /// of diffusers' `LCMScheduler.set_timesteps`). The other samplers make all theirs.
+    Below(f64),
+}
+
 /// A tensor of the latents' shape that a step reads or writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
@@ -37,6 +50,14 @@ pub struct ModelCall {
 }
 
 impl ModelCall {
+    /// Factors of a clean sample and of standard normal noise whose sum can go into this call (diffusers' `add_noise`).
+    /// The call's input, which is the sample times [`Self::input_scale`], has unit variance when both of them have.
+    #[must_use]
+    pub fn noised(&self) -> (f64, f64) {
+        let (clean, noise) = (1.0 / 1.0_f64.hypot(self.sigma), 1.0 / 1.0_f64.hypot(1.0 / self.sigma));
+        (clean / self.input_scale, noise / self.input_scale)
+    }
+
     /// Whether [`Slot::Noise`] has to be drawn for this call.
     #[must_use]
     pub fn needs_noise(&self) -> bool {

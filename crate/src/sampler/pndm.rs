@@ -1,7 +1,9 @@
 //! PNDM without Runge-Kutta warm-up: PLMS (arXiv:2202.09778, equations 9 and 12; diffusers `scheduling_pndm.py`).
 //!
 //! The second timestep is visited twice: the first step is an improved Euler step, for which the state before the first
-//! call is kept. `skip_prk_steps: false` is not followed; Stable Diffusion's configs all skip.
+//! call is kept. A run that starts at a later step goes the same way from there, as in diffusers, whose scheduler counts
+//! calls: its second call improves the first whether or not the two are of one timestep, and the run then lags a step
+//! behind its timesteps. `skip_prk_steps: false` is not followed; Stable Diffusion's configs all skip.
 
 use super::combination::Combination;
 use super::config::PredictionType;
@@ -16,13 +18,13 @@ const OUTPUTS: usize = 3;
 /// Where the first call leaves its sample for the second; no output is there before the fourth call.
 const FIRST_SAMPLE: Slot = Slot::History(OUTPUTS - 1);
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Result<Sampler> {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Result<Sampler> {
     let schedule = NoiseSchedule::new(settings);
     let train = settings.num_train_timesteps;
     let stride = (train / steps) as i64;
     let final_alpha = schedule.final_alpha(settings.set_alpha_to_one);
     let mut calls = Vec::with_capacity(steps + 1);
-    for (i, timestep) in visited(settings, steps).into_iter().enumerate() {
+    for (i, timestep) in visited(settings, steps).into_iter().skip(start).enumerate() {
         let whole = timestep as i64;
         let (from, to) = if i == 1 { (whole + stride, whole) } else { (whole, whole - stride) };
         let alpha = schedule.alpha_cumprod(from, final_alpha)?;

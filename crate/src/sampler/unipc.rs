@@ -10,19 +10,19 @@ use super::schedule::NoiseSchedule;
 use super::settings::Settings;
 use super::{sigmas, timesteps};
 
-pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
+pub(super) fn plan(settings: &Settings, steps: usize, start: usize) -> Sampler {
     let (timesteps, levels) = levels(settings, steps);
     let count = timesteps.len();
     let order_at = |i: usize| {
         let limit = if settings.lower_order_final { count - i } else { usize::MAX };
-        settings.solver_order.min(limit).min(i + 1)
+        settings.solver_order.min(limit).min(i - start + 1)
     };
     let last_sample = Slot::History(settings.solver_order);
     let call = |(i, timestep): (usize, f64)| {
         let alpha = sigmas::alpha(levels[i]);
         let x0 = Prediction::new(settings.prediction_type, alpha, levels[i] * alpha).x0;
         let solver = Solver { settings, levels: &levels };
-        let correct = i > 0 && !settings.disable_corrector.contains(&(i - 1));
+        let correct = i > start && !settings.disable_corrector.contains(&(i - 1));
         let sample = if correct {
             solver.correct(i, order_at(i - 1), last_sample, &x0)
         } else {
@@ -36,7 +36,7 @@ pub(super) fn plan(settings: &Settings, steps: usize) -> Sampler {
         }
         ModelCall { timestep, sigma: levels[i], input_scale: 1.0, updates }
     };
-    let calls = timesteps.into_iter().enumerate().map(call).collect();
+    let calls = timesteps.into_iter().enumerate().skip(start).map(call).collect();
     Sampler { init_noise_sigma: 1.0, history_slots: settings.solver_order + 1, calls }
 }
 

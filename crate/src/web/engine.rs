@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
@@ -14,7 +15,7 @@ use super::run::Run;
 use super::source::{JsSource, model_source};
 use crate::error::Error;
 use crate::hardware::{Choice, Faults, Hardware};
-use crate::pipeline::{Description, Given, Loading, Pipeline, Preparation, Request};
+use crate::pipeline::{Description, Given, InitImage, Loading, Pipeline, Preparation, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
 use crate::{pipeline, prompt};
@@ -41,6 +42,22 @@ export interface Request {
   seed: number;
   width: number;
   height: number;
+  /**
+   * A picture to start from: 8-bit RGBA, `width * height * 4` bytes, row by row from the top. What is transparent shows
+   * white.
+   */
+  image?: Uint8Array;
+  /**
+   * What of `image` to draw anew, `width * height` bytes: 255 is drawn, 0 is kept. The model sees 128 and above as 255;
+   * the finished picture mixes what was drawn and what was there by the bytes, so that a mask may have soft edges.
+   */
+  mask_image?: Uint8Array;
+  /**
+   * How much of `image` is given up, 0 to 1; 0.8 by default, and 1 with a mask. The share `strength` of `steps` is made,
+   * rounded down; none at all is refused with code `bad_parameter`. Latent consistency models make all steps instead, over
+   * the share of their timesteps with the least noise.
+   */
+  strength?: number;
 }
 
 /** What a loaded model is and what to use where the user says nothing. */
@@ -111,6 +128,7 @@ struct RequestFields {
     seed: u64,
     width: usize,
     height: usize,
+    strength: Option<f64>,
 }
 
 #[wasm_bindgen]
@@ -271,15 +289,38 @@ impl Engine {
 }
 
 fn request_of(request: JsRequest) -> Result<Request, JsValue> {
+    let image = bytes_of(&request, "image")?;
+    let mask_image = bytes_of(&request, "mask_image")?;
     let fields: RequestFields = serde_wasm_bindgen::from_value(request.into()).map_err(|error| {
         let reason = format!("does not hold what it must: {error}");
         to_js(&Error::Parameter { name: "request".into(), reason })
     })?;
-    fields.into_request().map_err(|error| to_js(&error))
+    fields.into_request(image, mask_image).map_err(|error| to_js(&error))
+}
+
+/// The bytes of a field, if it is there. Serde would ask JavaScript for one byte at a time.
+fn bytes_of(request: &JsValue, name: &str) -> Result<Option<Arc<[u8]>>, JsValue> {
+    let value = js_sys::Reflect::get(request, &name.into())?;
+    if value.is_undefined() || value.is_null() {
+        return Ok(None);
+    }
+    let Some(array) = value.dyn_ref::<js_sys::Uint8Array>() else {
+        let reason = "must be a Uint8Array".into();
+        return Err(to_js(&Error::Parameter { name: name.into(), reason }));
+    };
+    Ok(Some(array.to_vec().into()))
 }
 
 impl RequestFields {
-    fn into_request(self) -> crate::error::Result<Request> {
+    fn into_request(
+        self,
+        image: Option<Arc<[u8]>>,
+        mask_image: Option<Arc<[u8]>>,
+    ) -> crate::error::Result<Request> {
+        if image.is_none() && mask_image.is_some() {
+            let reason = "needs an `image` that it is the mask of".into();
+            return Err(Error::Parameter { name: "mask_image".into(), reason });
+        }
         let sampler: Option<SamplerKind> =
             if self.sampler.is_empty() { None } else { Some(self.sampler.parse()?) };
         Ok(Request {
@@ -291,6 +332,7 @@ impl RequestFields {
             seed: self.seed,
             width: self.width,
             height: self.height,
+            init_image: image.map(|image| InitImage::new(image, mask_image, self.strength)),
             given: Given::default(),
         })
     }

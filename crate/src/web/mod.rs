@@ -9,8 +9,10 @@ mod log_faults;
 mod lora;
 mod run;
 mod source;
+mod transcoder;
 mod unet;
 
 pub use engine::Engine;
 pub use run::Run;
+pub use transcoder::Transcoder;
 pub use unet::UNet;

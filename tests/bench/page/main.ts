@@ -40,6 +40,7 @@ declare global {
 const options = new URLSearchParams(location.search);
 const size = options.get("size") ?? "small";
 const rounds = Number(options.get("rounds") ?? 5);
+const threads = Number(options.get("threads") ?? 1);
 const folder = `/bench/unet-${size}`;
 
 function log(line: string): void {
@@ -124,7 +125,8 @@ async function open(worker: Worker, question: Question & { type: "load" }, expec
 }
 
 async function adapterName(device: Device): Promise<string> {
-  if (device === "cpu") return `CPU, 1 thread of ${navigator.hardwareConcurrency}`;
+  if (device === "cpu")
+    return `CPU of ${navigator.hardwareConcurrency} threads: 1 for Easel, ${threads} for onnxruntime-web`;
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
   const { vendor, architecture, device: model, description } = adapter.info;
@@ -137,7 +139,7 @@ async function compare(device: Device, about: About, inputs: Inputs): Promise<Co
     `${adapter}: UNet of ${(about.parameters / 1e6).toFixed(1)} M parameters, ${about.gflop.toFixed(1)} GFLOP`,
   );
   const expected = await floats("output");
-  const question: Question = { type: "load", device, folder, about, inputs };
+  const question: Question = { type: "load", device, folder, about, inputs, threads };
   const workers = [
     new Worker(new URL("./easel_worker.ts", import.meta.url), { type: "module" }),
     new Worker(new URL("./onnxruntime_worker.ts", import.meta.url), { type: "module" }),

@@ -1,4 +1,4 @@
-// onnxruntime-web with the same UNet: its WebGPU provider, or its wasm provider with one thread.
+// onnxruntime-web with the same UNet: its WebGPU provider, or its wasm provider with as many threads as asked for.
 import type { OnnxRuntime } from "./onnxruntime.d.ts";
 import { answerWith } from "./protocol.ts";
 
@@ -8,10 +8,12 @@ const PROVIDERS = {
   cpu: { provider: "wasm", module: "ort.wasm.min.mjs" },
 };
 
-answerWith(async ({ device, folder, about, inputs }) => {
+answerWith(async ({ device, folder, about, inputs, threads }) => {
   const { provider, module } = PROVIDERS[device];
   const runtime: OnnxRuntime = await import(/* @vite-ignore */ `${PLACE}/${module}`);
-  runtime.env.wasm.numThreads = 1;
+  // It would go on with one and not say so.
+  if (threads > 1 && !crossOriginIsolated) throw new Error("only an isolated page has threads");
+  runtime.env.wasm.numThreads = threads;
   runtime.env.wasm.wasmPaths = `${PLACE}/`;
   const session = await runtime.InferenceSession.create(`${folder}/unet.onnx`, {
     executionProviders: [provider],

@@ -19,7 +19,7 @@ export interface Inputs {
 }
 
 export type Question =
-  | { type: "load"; device: Device; folder: string; about: About; inputs: Inputs }
+  | { type: "load"; device: Device; folder: string; about: About; inputs: Inputs; threads: number }
   | { type: "call" };
 
 /** One call of the UNet. */

@@ -1,51 +1,34 @@
-import { asEaselError } from "../shared/errors.ts";
+import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { isLocal, modelName } from "../shared/model_address.ts";
-import { Pace } from "../shared/pace.ts";
-import type {
-  DeviceChoice,
-  GenerateEvent,
-  GenerateParams,
-  LoadEvent,
-  ModelInfo,
-  Outcome,
-} from "../shared/protocol.ts";
+import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
+import { stayAwake } from "./awake.ts";
+import { draw } from "./drawing.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
-import { adoptModel, noteUsedSeed, prompt, readForm } from "./form.ts";
+import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import type { LoraList } from "./loras.ts";
-import { beginPicture, endPicture, freshCanvas, offerDownload } from "./stage.ts";
+import { isWaiting, type State, showState } from "./primary_button.ts";
+import { Replay } from "./process/replay.ts";
+import { quantFor } from "./quant_choice.ts";
+import { offerSettings } from "./settings/setting_choices.ts";
+import { endPicture, freshCanvas } from "./stage.ts";
 import {
   hideError,
   hideProgress,
+  LoadProgress,
   showDevice,
   showError,
-  showLoadEvent,
-  showPreparation,
+  showOffer,
   showProgress,
   showStatus,
-  showStep,
-  showWarnings,
 } from "./status.ts";
 import { tokenFor } from "./token.ts";
 import { TokenCounter } from "./token_counter.ts";
 
-const LABELS = {
-  offered: "Download",
-  loading: "Loading…",
-  downloading: "Pause",
-  ready: "Generate",
-  running: "Stop",
-  stopping: "Stopping…",
-  failed: "Load again",
-} as const;
-type State = keyof typeof LABELS;
-
 /** After these the engine is not to be used again. */
 const FATAL = new Set(["internal", "gpu", "device_lost", "out_of_memory"]);
-
-const button = element("go", HTMLButtonElement);
 
 /** The page's one engine and what it is doing. */
 export class App {
@@ -59,6 +42,7 @@ export class App {
   readonly #onLoadEnd: () => void;
   readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
+  readonly #replay = new Replay();
 
   /** `onLoadEnd` is told whenever a load has ended, well or not; `loras` knows those that prompts may ask for. */
   constructor(
@@ -75,24 +59,38 @@ export class App {
     this.#loras = loras;
   }
 
-  /** Waits for the user to ask for the model: a link alone should not fetch gigabytes. */
-  offer(): void {
-    showStatus(`${modelName(this.#model)} is not in this browser yet`);
-    hideProgress();
-    this.#enter("offered");
-  }
-
-  /** Loads another model in the place of this one; `tune` may change what it says of its defaults. */
-  open(model: URL, tune: (info: ModelInfo) => ModelInfo): Promise<void> {
+  /** Puts another model in the place of this one; `tune` may change what it says of its defaults. */
+  turnTo(model: URL, tune: (info: ModelInfo) => ModelInfo): void {
     this.#model = model;
     this.#tune = tune;
-    return this.load();
+    this.#close();
+    hideError();
+    showStatus("Looking for the model");
+    showProgress("");
+    this.#enter("loading");
+  }
+
+  /** Whether this is still about a model, and nobody has asked for it yet. */
+  waitsFor(model: URL): boolean {
+    return model === this.#model && this.#client === undefined;
+  }
+
+  /** Waits for the user to ask for the model; called again when more is known of it. */
+  offer(survey: Survey | undefined): void {
+    showOffer(this.#model.origin === location.origin ? undefined : modelName(this.#model), survey);
+    hideProgress();
+    this.#enter("offered", survey && survey.size - survey.kept);
+  }
+
+  /** Says why the model cannot be offered. */
+  refuse(error: EaselError): void {
+    this.#fail(error, "The model could not be found");
   }
 
   /** Loads the model into a new engine. */
   async load(device: DeviceChoice = this.#device): Promise<void> {
     this.#device = device;
-    this.#client?.close();
+    this.#close();
     const client = new EngineClient();
     this.#client = client;
     this.#stop = new AbortController();
@@ -103,16 +101,21 @@ export class App {
     const model = this.#model;
     try {
       const canvas = freshCanvas();
+      this.#replay.canvasGone();
       const f16 = allowsF16(new URL(location.href));
       const [token, files] = [tokenFor(model), givenFiles(model)];
-      const params = { device, f16, model: model.href, token, files, canvas };
+      const params = { device, f16, model: model.href, token, files, quant: quantFor(model), canvas };
+      const progress = new LoadProgress(isLocal(model));
       const onEvent = (event: LoadEvent) => {
-        this.#enter(event.type === "prepare" ? "loading" : "downloading");
-        showLoadEvent(event, isLocal(model));
+        const state = event.type === "prepare" ? "loading" : "downloading";
+        if (state !== this.#state) this.#enter(state);
+        progress.show(event);
       };
       const options = { onEvent, signal: this.#stop.signal, transfer: [canvas] };
       const loaded = await client.request("load", params, options);
-      adoptModel(this.#tune(loaded.info));
+      const info = this.#tune(loaded.info);
+      adoptModel(info);
+      offerSettings(info);
       showDevice(loaded);
       showStatus("Ready");
       hideProgress();
@@ -134,10 +137,18 @@ export class App {
 
   /** What the primary button does in the present state. */
   press(): void {
-    if (this.#state === "ready") void this.#generate();
-    else if (this.#state === "running") this.stop();
-    else if (this.#state === "downloading") this.#stop?.abort();
-    else if (this.#state === "failed" || this.#state === "offered") void this.load();
+    if (isWaiting()) return;
+    const actions: Record<State, () => unknown> = {
+      offered: () => this.load(),
+      failed: () => this.load(),
+      downloading: () => this.#stop?.abort(),
+      ready: () => this.#generate(),
+      running: () => this.stop(),
+      loading: () => this.#giveUpLoading(),
+      // A step may take minutes: the engine ends with it, and the model is loaded again.
+      stopping: () => this.load(),
+    };
+    actions[this.#state]();
   }
 
   /** Draws, when nothing else is going on. */
@@ -157,82 +168,51 @@ export class App {
     this.#stop?.abort();
   }
 
+  /** Ends the engine and what it is doing; nobody hears of that any more. */
+  #close(): void {
+    const client = this.#client;
+    this.#client = undefined;
+    client?.close();
+  }
+
+  #giveUpLoading(): void {
+    this.#close();
+    showStatus("Loading was cancelled");
+    hideProgress();
+    this.#enter("failed");
+  }
+
   async #generate(): Promise<void> {
     const params = readForm();
     const client = this.#client;
     if (!params || !client) return;
     hideError();
-    showWarnings([]);
-    beginPicture(params.prompt, params.width, params.height);
     this.#stop = new AbortController();
     const { signal } = this.#stop;
     this.#enter("running");
-    showStatus("Reading the prompt");
-    showProgress("");
     try {
-      const loras = await this.#loras.namedIn(params.prompt);
-      const notes = await client.request("useLoras", { loras });
-      const onEvent = follow(notes);
-      const stopped: Outcome = { type: "stopped", index: 0, total: params.steps };
-      const outcome = signal.aborted
-        ? stopped
-        : await client.request("generate", params, { onEvent, signal });
-      this.#end(outcome, params);
+      await client.request("useLoras", { loras: await this.#loras.namedIn(params.prompt) });
+      const finished = await stayAwake(() => draw(client, params, pictureCount(), this.#replay, signal));
+      if (finished > 0) noteUsedSeed(params.seed);
+      this.#enter("ready");
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The picture could not be drawn");
     }
   }
 
-  #end(outcome: Outcome, params: GenerateParams): void {
-    endPicture();
-    if (outcome.type === "finished") {
-      noteUsedSeed(params.seed);
-      offerDownload(outcome.png, params.prompt, params.seed);
-      showStatus("Done");
-      hideProgress(`${outcome.width}×${outcome.height} · seed ${params.seed}`);
-    } else {
-      showStatus("Stopped");
-      hideProgress(`after ${outcome.index} of ${outcome.total} steps`);
-    }
-    this.#enter("ready");
-  }
-
   #fail(thrown: unknown, status: string): void {
     const error = asEaselError(thrown);
-    const again = this.#state === "loading" || this.#state === "downloading" || FATAL.has(error.code);
-    endPicture();
+    const drawing = this.#state === "running" || this.#state === "stopping";
+    const again = !drawing || FATAL.has(error.code);
+    if (drawing) endPicture();
     showError(error);
     showStatus(status);
     hideProgress();
     this.#enter(again ? "failed" : "ready");
   }
 
-  #enter(state: State): void {
-    if (state === this.#state) return;
+  #enter(state: State, bytes?: number): void {
     this.#state = state;
-    button.textContent = LABELS[state];
-    button.disabled = state === "loading" || state === "stopping";
-    document.body.dataset.state = state;
+    showState(state, bytes);
   }
-}
-
-/** Shows a run's events as they come; its warnings after `notes`. */
-function follow(notes: readonly string[]): (event: GenerateEvent) => void {
-  let pace = new Pace(0, performance.now());
-  return (event) => {
-    if (event.type === "prepare") {
-      showPreparation(event);
-    } else if (event.type === "started") {
-      pace = new Pace(event.total, performance.now());
-      showStatus("Drawing");
-      showWarnings([...notes, ...event.warnings]);
-      showStep(0, event.total, undefined);
-    } else if (event.type === "step") {
-      pace.step(performance.now());
-      showStep(event.index, event.total, pace.secondsLeft());
-    } else {
-      showStatus("Decoding the picture");
-      showProgress("");
-    }
-  };
 }

@@ -6,8 +6,10 @@ import type { GivenFile } from "../shared/protocol.ts";
 const MOST_FILES = 20_000;
 
 /** Those of a file field; with `webkitdirectory`, its whole folder. */
-export function filesOfField(list: FileList): GivenFile[] {
-  return [...list].map((file) => given(file.webkitRelativePath || file.name, file));
+export async function filesOfField(list: readonly File[]): Promise<GivenFile[]> {
+  const found: GivenFile[] = [];
+  for (const file of list) add(found, given(file.webkitRelativePath || file.name, file));
+  return found;
 }
 
 /** Those below a folder that was picked. */
@@ -42,10 +44,10 @@ async function collect(entries: (FileSystemEntry | File | null)[]): Promise<Give
 }
 
 async function collectEntry(entry: FileSystemEntry, found: GivenFile[]): Promise<void> {
-  if (entry instanceof FileSystemFileEntry) {
+  if (isFile(entry)) {
     const file = await new Promise<File>((resolve, reject) => entry.file(resolve, reject));
     add(found, given(entry.fullPath.replace(/^\//, ""), file));
-  } else if (entry instanceof FileSystemDirectoryEntry) {
+  } else if (isDirectory(entry)) {
     const reader = entry.createReader();
     for (;;) {
       // A reader gives some at a time, and none at the end.
@@ -56,6 +58,15 @@ async function collectEntry(entry: FileSystemEntry, found: GivenFile[]): Promise
       for (const inside of some) await collectEntry(inside, found);
     }
   }
+}
+
+// Chromium does not show the classes of entries under their names.
+function isFile(entry: FileSystemEntry): entry is FileSystemFileEntry {
+  return entry.isFile;
+}
+
+function isDirectory(entry: FileSystemEntry): entry is FileSystemDirectoryEntry {
+  return entry.isDirectory;
 }
 
 function given(path: string, file: File): GivenFile {

@@ -42,6 +42,7 @@ export class EngineClient {
     });
     options.signal?.addEventListener("abort", () => this.#send({ type: "abort", id }));
     this.#send({ type: "request", id, kind, params } as ToWorker, options.transfer);
+    if (options.signal?.aborted) this.#send({ type: "abort", id });
     return reply;
   }
 

@@ -1,10 +1,11 @@
 import type { GenerateParams, ModelInfo } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
+import { recall, remember } from "./form_memory.ts";
 
-const STORED = "easel.form";
 /** Fields whose contents are kept for each model; the others are the same for all. */
 const OF_MODEL: readonly string[] = ["steps", "guidance_scale", "sampler", "width", "height"];
 const MAX_SEED = 2 ** 32;
+const MOST_PICTURES = 8;
 
 const fields = {
   prompt: element("prompt", HTMLTextAreaElement),
@@ -15,8 +16,9 @@ const fields = {
   seed: element("seed", HTMLInputElement),
   width: element("width", HTMLInputElement),
   height: element("height", HTMLInputElement),
+  count: element("count", HTMLSelectElement),
 };
-type Field = keyof typeof fields;
+export type Field = keyof typeof fields;
 const lock = element("seed-lock", HTMLInputElement);
 const advanced = element("advanced", HTMLDetailsElement);
 
@@ -25,31 +27,45 @@ let typed: Partial<Record<Field, string>> = {};
 let defaults: Partial<Record<Field, string>> = {};
 /** Whether a picture was made with the seed that the form shows. */
 let seedUsed = false;
-let storedOfModel = STORED;
+let model = "";
+const listeners: (() => void)[] = [];
+const additions: ((params: GenerateParams) => GenerateParams)[] = [];
 
 const form = element("form", HTMLFormElement);
 export const prompt = fields.prompt;
 
+/** Calls `listener` whenever a field has another content, whoever wrote it. */
+export function onFormChange(listener: () => void): void {
+  listeners.push(listener);
+}
+
 /** Restores what was typed before, for this model. */
-export function useModel(model: URL): void {
-  storedOfModel = `${STORED} ${model}`;
-  restore();
-  if (!typed.seed) setField("seed", randomSeed());
+export function useModel(address: URL): void {
+  model = address.href;
+  const { typed: kept, state } = recall(model, isField);
+  typed = kept;
+  seedUsed = state.seedUsed;
+  lock.checked = state.lock;
+  advanced.open = state.advanced;
+  if (!typed.seed) typed.seed = randomSeed();
+  fill();
+  persist();
 }
 
 /** Keeps what is typed from now on. */
 export function setUpForm(): void {
+  fields.count.replaceChildren(
+    ...Array.from({ length: MOST_PICTURES }, (_, at) => new Option(String(at + 1))),
+  );
   for (const [name, field] of Object.entries(fields)) {
     field.addEventListener("input", () => setField(name as Field, field.value));
   }
   lock.addEventListener("change", persist);
   advanced.addEventListener("toggle", persist);
   element("dice", HTMLButtonElement).addEventListener("click", () => setField("seed", randomSeed()));
-  element("swap", HTMLButtonElement).addEventListener("click", () => {
-    const [width, height] = [fields.height.value, fields.width.value];
-    setField("width", width);
-    setField("height", height);
-  });
+  element("swap", HTMLButtonElement).addEventListener("click", () =>
+    applyParams({ width: fields.height.valueAsNumber, height: fields.width.valueAsNumber }),
+  );
   element("reset", HTMLButtonElement).addEventListener("click", () => {
     typed = typedOf(false);
     fill();
@@ -67,6 +83,7 @@ export function adoptModel(info: ModelInfo): void {
   const own = { sampler, steps, guidance_scale, width, height };
   defaults = Object.fromEntries(Object.entries(own).map(([name, value]) => [name, String(value)]));
   fill();
+  changed();
 }
 
 /**
@@ -75,12 +92,11 @@ export function adoptModel(info: ModelInfo): void {
  */
 export function applyParams(params: Partial<GenerateParams>): void {
   for (const [name, value] of Object.entries(params)) {
-    if (isField(name) && value !== undefined) typed[name] = String(value);
+    if (isField(name) && value !== undefined && !Number.isNaN(value)) typed[name] = String(value);
   }
   if (params.seed !== undefined) seedUsed = false;
   fill();
   persist();
-  fields.prompt.dispatchEvent(new Event("input"));
 }
 
 /** Writes to a field as if the user had. */
@@ -90,6 +106,11 @@ export function setField(name: Field, value: string): void {
   typed[name] = value;
   if (name === "seed") seedUsed = false;
   persist();
+}
+
+/** What a field shows now. */
+export function fieldValue(name: Field): string {
+  return fields[name].value;
 }
 
 /**
@@ -102,7 +123,7 @@ export function readForm(): GenerateParams | undefined {
   if (!form.reportValidity()) return undefined;
   if (seedUsed && !lock.checked) setField("seed", randomSeed());
   const { prompt, negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
-  return {
+  const params: GenerateParams = {
     prompt: prompt.value,
     negative_prompt: negative_prompt.value,
     steps: steps.valueAsNumber,
@@ -112,6 +133,17 @@ export function readForm(): GenerateParams | undefined {
     width: width.valueAsNumber,
     height: height.valueAsNumber,
   };
+  return additions.reduce((before, add) => add(before), params);
+}
+
+/** Lets `add` complete what `readForm` returns, with what is not in a field of the form. */
+export function onReadForm(add: (params: GenerateParams) => GenerateParams): void {
+  additions.push(add);
+}
+
+/** How many pictures to draw, each with the seed after the one before. */
+export function pictureCount(): number {
+  return Number(fields.count.value);
 }
 
 /** Notes that a picture was made with this seed; another one may stand in the form by now. */
@@ -120,56 +152,34 @@ export function noteUsedSeed(seed: number): void {
   persist();
 }
 
-function isField(name: string): name is Field {
-  return Object.hasOwn(fields, name);
-}
-
 function randomSeed(): string {
   const [word = 0] = crypto.getRandomValues(new Uint32Array(1));
   return String(word % MAX_SEED);
 }
 
+function isField(name: string): name is Field {
+  return Object.hasOwn(fields, name);
+}
+
 function fill(): void {
   for (const [name, field] of Object.entries(fields)) {
     const value = typed[name as Field] ?? defaults[name as Field];
-    if (value !== undefined) field.value = value;
+    if (value !== undefined && field.value !== value) field.value = value;
   }
-  // A sampler of another model is none of this one's.
+  // What another model's or an older list offered is nothing to choose here.
   if (fields.sampler.selectedIndex < 0 && defaults.sampler) fields.sampler.value = defaults.sampler;
+  if (fields.count.selectedIndex < 0) fields.count.value = "1";
 }
 
-function typedOf(model: boolean): typeof typed {
-  return Object.fromEntries(Object.entries(typed).filter(([name]) => OF_MODEL.includes(name) === model));
+function typedOf(ofModel: boolean): Record<string, string> {
+  return Object.fromEntries(Object.entries(typed).filter(([name]) => OF_MODEL.includes(name) === ofModel));
 }
 
 function persist(): void {
-  const state = { typed: typedOf(false), seedUsed, lock: lock.checked, advanced: advanced.open };
-  try {
-    localStorage.setItem(STORED, JSON.stringify(state));
-    localStorage.setItem(storedOfModel, JSON.stringify({ typed: typedOf(true) }));
-  } catch {
-    // Without storage the form still works; it is only forgotten.
-  }
+  remember(model, typedOf(false), typedOf(true), { seedUsed, lock: lock.checked, advanced: advanced.open });
+  changed();
 }
 
-function restore(): void {
-  const shared = stored(STORED);
-  typed = { ...texts(shared.typed), ...texts(stored(storedOfModel).typed) };
-  seedUsed = shared.seedUsed === true;
-  lock.checked = shared.lock === true;
-  advanced.open = shared.advanced === true;
-  fill();
-}
-
-function stored(key: string): Record<string, unknown> {
-  try {
-    return { ...JSON.parse(localStorage.getItem(key) ?? "{}") };
-  } catch {
-    return {};
-  }
-}
-
-function texts(values: unknown): typeof typed {
-  const entries = Object.entries(values ?? {});
-  return Object.fromEntries(entries.filter(([name, value]) => isField(name) && typeof value === "string"));
+function changed(): void {
+  for (const listener of listeners) listener();
 }

@@ -1,41 +1,60 @@
 // Entry of the page: puts the parts together.
-import { asEaselError } from "../shared/errors.ts";
+import { asEaselError, EaselError } from "../shared/errors.ts";
 import { isLocal } from "../shared/model_address.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
-import { prompt, setUpForm, useModel } from "./form.ts";
+import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
 import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
+import { keepOpen } from "./open_panels.ts";
+import { setUpPictures, takeLink } from "./pictures.ts";
+import { offerStyles } from "./prompt/style_chips.ts";
+import { setUpWeightKeys } from "./prompt/weight_keys.ts";
+import { reserveSettings } from "./settings/setting_choices.ts";
+import { setUpShortcuts } from "./shortcuts.ts";
+import { isStageEmpty, reserve } from "./stage.ts";
 import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
+import { setUpTheme } from "./theme.ts";
 
 const select = element("device", HTMLSelectElement);
 let app: App | undefined;
 const loras = new LoraList(async () => app?.releaseLoras());
 const models = new ModelList(open, loras);
 
-/** Loads what the page's address asks for. */
-function start(): void {
+/** Turns to what the page's address asks for; `named` says that the user has just typed it. */
+function start(named: boolean): void {
   try {
+    const link = takeLink();
     const wish = readLocation(new URL(location.href));
     const { model, device } = wish;
     select.value = device ?? select.value;
     dress(wish);
-    if (app) return void app.open(model, tuneOf(wish));
-    app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh(), loras);
-    void loadOrOffer(app, model);
+    if (link) useSettings(link, "A link has filled the form.");
+    if (app) app.turnTo(model, tuneOf(wish));
+    else app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh(), loras);
+    void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
     refuse(error);
   }
 }
 
-/** A link to another site's model that is not kept here is a question to the user; a local one has only one answer. */
-async function loadOrOffer(first: App, model: URL): Promise<void> {
-  const own = model.origin === location.origin || isLocal(model);
-  if (own || (await models.keeps(model))) await first.load();
-  else first.offer();
+/**
+ * A model that is not here yet is a question to the user; a local one has only one answer. Another site's is asked for its
+ * size (`ask`) when the user named it, and else hears of it only when the answer is yes.
+ */
+async function loadOrOffer(app: App, model: URL, ask: boolean): Promise<void> {
+  const known = await models.survey(model, false).catch(() => undefined);
+  if (!app.waitsFor(model)) return;
+  if (known?.whole || isLocal(model)) return app.load();
+  app.offer(known);
+  if (known || !ask) return;
+  const asked = await models.survey(model, true).catch(asEaselError);
+  if (!app.waitsFor(model)) return;
+  if (asked instanceof EaselError) app.refuse(asked);
+  else app.offer(asked);
 }
 
 /** Goes to a model that the user named; throws when the name leads nowhere. */
@@ -43,7 +62,7 @@ function open(name: string): void {
   const page = new URL(location.href);
   page.searchParams.set("model", name);
   history.pushState(undefined, "", locationOf(page, readLocation(page)));
-  start();
+  start(true);
 }
 
 function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
@@ -54,13 +73,14 @@ function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
 function dress({ model, bundled }: Wish): void {
   useModel(model);
   models.setCurrent(model);
+  offerStyles(bundled);
+  reserveSettings();
   if (bundled) showExamples(setPrompt);
   else hideExamples();
 }
 
 function setPrompt(text: string): void {
-  prompt.value = text;
-  prompt.dispatchEvent(new Event("input"));
+  setField("prompt", text);
   prompt.focus();
 }
 
@@ -73,17 +93,23 @@ function refuse(error: unknown): void {
   document.body.dataset.state = "failed";
 }
 
+setUpTheme();
 setUpForm();
+setUpWeightKeys();
+setUpShortcuts(
+  () => app?.generate(),
+  () => app?.stop(),
+);
+keepOpen("process", matchMedia("(min-width: 46rem)").matches);
+onFormChange(() => {
+  if (isStageEmpty()) reserve(Number(fieldValue("width")), Number(fieldValue("height")));
+});
+const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") app?.stop();
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  event.preventDefault();
-  app?.generate();
-});
-addEventListener("popstate", start);
-start();
+addEventListener("popstate", () => start(false));
+start(false);
+document.documentElement.dataset.dressed = "";
 if (import.meta.env.PROD && "serviceWorker" in navigator) {
   // Without it the page works, only not offline.
   navigator.serviceWorker.register(new URL("sw.js", document.baseURI)).catch(() => {});

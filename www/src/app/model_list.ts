@@ -3,7 +3,7 @@
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
-import type { GivenFile } from "../shared/protocol.ts";
+import type { GivenFile, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { EngineClient } from "./engine_client.ts";
 import { setUpFileOpeners } from "./file_openers.ts";
@@ -12,12 +12,14 @@ import { givenFiles, noteFiles } from "./given_files.ts";
 import { builtPlaces, readLocation } from "./location.ts";
 import type { LoraList } from "./loras.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
+import { noteQuant } from "./quant_choice.ts";
 import { sentence } from "./status.ts";
 import { forgetToken, giveToken, tokenFor } from "./token.ts";
 
 const panel = element("models", HTMLDetailsElement);
 const form = element("open-model", HTMLFormElement);
 const address = element("model-address", HTMLInputElement);
+const quant = element("model-quant", HTMLSelectElement);
 const token = element("token", HTMLInputElement);
 const keepToken = element("keep-token", HTMLInputElement);
 const tokenNote = element("token-note", HTMLElement);
@@ -57,11 +59,11 @@ export class ModelList {
     this.#showToken();
   }
 
-  /** Whether anything of a model is in this browser. */
-  async keeps(model: URL): Promise<boolean> {
+  /** What is known of a model: what this browser keeps of it or, with `ask`, what its host says. */
+  async survey(model: URL, ask: boolean): Promise<Survey | undefined> {
     this.#client ??= new EngineClient();
-    const models = await this.#client.request("models", {}).catch(() => []);
-    return models.some(({ address }) => address === model.href);
+    const params = { model: model.href, token: tokenFor(model), files: givenFiles(model), ask };
+    return (await this.#client.request("survey", params)) ?? undefined;
   }
 
   /** Shows what is kept now, when anybody can see it. */
@@ -73,7 +75,11 @@ export class ModelList {
     problem.textContent = "";
     try {
       const name = address.value.trim();
-      if (token.value) this.#takeToken(name);
+      const page = new URL(location.href);
+      page.searchParams.set("model", name);
+      const { model } = readLocation(page);
+      if (token.value) this.#takeToken(model);
+      noteQuant(model, quant.value);
       this.#open(name);
     } catch (error) {
       problem.textContent = sentence(asEaselError(error).message);
@@ -87,10 +93,14 @@ export class ModelList {
       this.#client ??= new EngineClient();
       const found = await this.#client.request("recognise", { files: await files });
       noteFiles(new URL(found.address), found.files);
+      const url = new URL(found.address);
       if (found.kind === "lora") {
         panel.open = true;
         await this.#loras.keep(() => found.address);
-      } else this.#open(found.address);
+        return;
+      }
+      noteQuant(url, quant.value);
+      this.#open(found.address);
     } catch (error) {
       panel.open = true;
       problem.textContent = sentence(asEaselError(error).message);
@@ -98,10 +108,8 @@ export class ModelList {
     }
   }
 
-  #takeToken(name: string): void {
-    const page = new URL(location.href);
-    page.searchParams.set("model", name);
-    giveToken(readLocation(page).model, token.value.trim(), keepToken.checked);
+  #takeToken(model: URL): void {
+    giveToken(model, token.value.trim(), keepToken.checked);
     token.value = "";
   }
 
@@ -138,7 +146,10 @@ export class ModelList {
       return said;
     };
     return {
-      open: () => this.#open(model),
+      open: () => {
+        noteQuant(new URL(model), "auto");
+        this.#open(model);
+      },
       finish: (signal, onEvent) =>
         attempt(async (client) => {
           const address = new URL(model);

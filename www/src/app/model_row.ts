@@ -34,7 +34,7 @@ export class ModelRow {
     const { size, kept, whole, started, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
-    this.#title.replaceChildren(page ? link(name, page) : name, amount);
+    this.#title.replaceChildren(page ? link(name, page) : span(name), span(amount));
     const facts = [
       whole ? "whole" : "unfinished",
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
@@ -105,6 +105,12 @@ function child(parent: HTMLElement, tag: string, className: string): HTMLElement
   const made = document.createElement(tag);
   made.className = className;
   parent.append(made);
+  return made;
+}
+
+function span(text: string): HTMLElement {
+  const made = document.createElement("span");
+  made.textContent = text;
   return made;
 }
 

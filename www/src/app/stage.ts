@@ -2,6 +2,13 @@ import { element } from "./elements.ts";
 
 const frame = element("frame", HTMLElement);
 const result = element("result", HTMLElement);
+/** Lies over the live canvas and shows what is not on it: earlier steps, other pictures. */
+const over = document.createElement("canvas");
+over.id = "over";
+over.hidden = true;
+over.setAttribute("aria-hidden", "true");
+/** Which wish of `showOver` is the latest: decoding takes its time. */
+let wish = 0;
 
 /** Puts a fresh canvas on the stage and hands its drawing over; a canvas can be handed over only once. */
 export function freshCanvas(): OffscreenCanvas {
@@ -9,42 +16,80 @@ export function freshCanvas(): OffscreenCanvas {
   canvas.id = "canvas";
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "No picture yet");
-  frame.replaceChildren(canvas);
-  frame.dataset.state = "empty";
+  frame.replaceChildren(canvas, over);
+  if (over.hidden) frame.dataset.state = "empty";
   return canvas.transferControlToOffscreen();
+}
+
+/** Whether there has been no picture yet. */
+export function isStageEmpty(): boolean {
+  return frame.dataset.state === "empty";
 }
 
 /** Makes the stage ready for a picture of this size. */
 export function beginPicture(prompt: string, width: number, height: number): void {
-  frame.style.setProperty("aspect-ratio", `${width} / ${height}`);
-  frame.style.setProperty("--ratio", String(width / height));
+  reserve(width, height);
   frame.dataset.state = "drawing";
   frame.querySelector("canvas")?.setAttribute("aria-label", `Picture of: ${prompt}`);
-  withdrawDownload();
+}
+
+/** Brings the stage into view, where a phone has scrolled it away. */
+export function showStage(): void {
+  frame.scrollIntoView({ block: "nearest" });
 }
 
 export function endPicture(): void {
   frame.dataset.state = "done";
 }
 
-/** Offers the finished picture as a file. */
+/** Gives the frame the picture's shape, so that nothing moves when it comes. */
+export function reserve(width: number, height: number): void {
+  if (!(width > 0 && height > 0)) return;
+  frame.style.setProperty("aspect-ratio", `${width} / ${height}`);
+  frame.style.setProperty("--ratio", String(width / height));
+}
+
+/** Shows `picture` in the place of the live canvas, and its sharp version once that is decoded; `undefined` ends it. */
+export function showOver(picture: HTMLCanvasElement | undefined, png?: Blob): void {
+  wish += 1;
+  over.hidden = picture === undefined;
+  if (!picture) return;
+  if (frame.dataset.state === "empty") frame.dataset.state = "done";
+  draw(picture);
+  if (png) void sharpen(png, wish);
+}
+
+async function sharpen(png: Blob, wished: number): Promise<void> {
+  const bitmap = await createImageBitmap(png);
+  if (wished === wish) draw(bitmap);
+  bitmap.close();
+}
+
+function draw(source: HTMLCanvasElement | ImageBitmap): void {
+  over.width = source.width;
+  over.height = source.height;
+  over.getContext("2d")?.drawImage(source, 0, 0);
+}
+
+/** Offers a finished picture as a file, in the place of the one before. */
 export function offerDownload(png: Blob, prompt: string, seed: number): void {
   const link = document.createElement("a");
   link.className = "button";
   link.href = URL.createObjectURL(png);
   link.download = fileName(prompt, seed);
   link.textContent = "Download PNG";
-  result.replaceChildren(link);
+  withdrawDownload();
+  result.append(link);
 }
 
-function withdrawDownload(): void {
-  const link = result.querySelector("a");
+export function withdrawDownload(): void {
+  const link = result.querySelector<HTMLAnchorElement>("a[download]");
   if (link) URL.revokeObjectURL(link.href);
-  result.replaceChildren();
+  link?.remove();
 }
 
 /** "a-red-apple-42.png". */
-export function fileName(prompt: string, seed: number): string {
+export function fileName(prompt: string, seed: number, suffix = ""): string {
   const words = prompt.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? ["picture"];
-  return `${words.slice(0, 8).join("-").slice(0, 60)}-${seed}.png`;
+  return `${words.slice(0, 8).join("-").slice(0, 60)}-${seed}${suffix}.png`;
 }

@@ -1,19 +1,18 @@
 import type { ModelInfo } from "../shared/protocol.ts";
+import { fillChips } from "./chips.ts";
 import { element } from "./elements.ts";
+
+const area = element("examples-area", HTMLElement);
 
 /** Prompts that the bundled model draws well. */
 const EXAMPLES = [
-  "a purple heart on an orange background",
   "a red apple",
   "a green apple",
   "a star",
-  "a sunflower on a pink background",
+  "a purple heart",
+  "a sunflower",
   "cherries",
-  "a deciduous tree on a purple background",
-  "a drawing of an automobile on a green background",
-  "a dog face on a yellow background",
-  "a drawing of a penguin",
-  "a drawing of a sailboat",
+  "a deciduous tree",
   "a taxi",
 ];
 
@@ -27,22 +26,10 @@ export function withStarterDefaults(info: ModelInfo): ModelInfo {
 
 /** Offers the examples as buttons that fill the prompt. */
 export function showExamples(choose: (prompt: string) => void): void {
-  const list = element("examples", HTMLUListElement);
-  list.replaceChildren(
-    ...EXAMPLES.map((text) => {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "chip";
-      button.textContent = text;
-      button.addEventListener("click", () => choose(text));
-      item.append(button);
-      return item;
-    }),
-  );
-  element("examples-area", HTMLElement).hidden = false;
+  fillChips(element("examples", HTMLUListElement), EXAMPLES, (at) => choose(EXAMPLES[at] ?? ""));
+  area.hidden = false;
 }
 
 export function hideExamples(): void {
-  element("examples-area", HTMLElement).hidden = true;
+  area.hidden = true;
 }

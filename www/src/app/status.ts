@@ -1,6 +1,6 @@
 import type { EaselError } from "../shared/errors.ts";
-import { duration, fileSize } from "../shared/pace.ts";
-import type { GenerateEvent, LoadEvent, Loaded } from "../shared/protocol.ts";
+import { duration, fileSize, TransferPace } from "../shared/pace.ts";
+import type { GenerateEvent, LoadEvent, Loaded, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
 const status = element("status", HTMLElement);
@@ -23,27 +23,53 @@ export function showProgress(text: string, value?: number): void {
   if (value === undefined) progress.removeAttribute("value");
   else progress.value = value;
   progressText.textContent = text;
+  // A tab in the background tells how far it is.
+  document.title = text ? `${text} · Easel` : "Easel";
 }
 
 export function hideProgress(text = ""): void {
   progress.hidden = true;
   progressText.textContent = text;
+  document.title = "Easel";
 }
 
-/** `local` is for models of this device. */
-export function showLoadEvent(event: LoadEvent, local: boolean): void {
-  if (event.type === "waiting") {
-    showStatus("Another tab is fetching this model");
-    showProgress("");
-  } else if (event.type === "download") {
-    const { loaded, total } = event;
-    const doing = local ? "Copying the model into this browser" : "Downloading the model";
-    showStatus(`${doing}, ${fileSize(total)}, once`);
-    showProgress(`${fileSize(loaded)} of ${fileSize(total)}`, loaded / total);
+/** Says what there is to get, and what of it is here already; `model` is the name of one that comes from elsewhere. */
+export function showOffer(model: string | undefined, survey: Survey | undefined): void {
+  if (survey && survey.kept > 0) {
+    showStatus(`${fileSize(survey.kept)} of ${fileSize(survey.size)} are here already`);
   } else {
-    showStatus("Preparing the model");
-    showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
+    showStatus(model ? `${model} is not in this browser yet` : "Fetched once, then kept in this browser");
   }
+}
+
+/** Says how far a load is. */
+export class LoadProgress {
+  readonly #local: boolean;
+  readonly #pace = new TransferPace();
+
+  /** `local` is for models of this device. */
+  constructor(local: boolean) {
+    this.#local = local;
+  }
+
+  show(event: LoadEvent): void {
+    if (event.type === "waiting") {
+      showStatus("Another tab is fetching this model");
+      showProgress("");
+    } else if (event.type === "download") {
+      const { loaded, total } = event;
+      showStatus(this.#local ? "Copying into this browser" : "Downloading, once");
+      const left = this.#pace.secondsLeft(loaded, total, performance.now());
+      showProgress(`${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`, loaded / total);
+    } else {
+      showStatus("Preparing the model");
+      showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
+    }
+  }
+}
+
+function timeLeft(seconds: number | undefined): string {
+  return seconds === undefined ? "" : ` · ${duration(seconds)} left`;
 }
 
 /** What keeps the first picture waiting on a new adapter. */
@@ -54,8 +80,7 @@ export function showPreparation({ stage, loaded, total }: Extract<GenerateEvent,
 
 /** "7/20 · 3.1 s left". */
 export function showStep(index: number, total: number, secondsLeft: number | undefined): void {
-  const left = secondsLeft === undefined ? "" : ` · ${duration(secondsLeft)} left`;
-  showProgress(`${index}/${total}${left}`, index / total);
+  showProgress(`${index}/${total}${timeLeft(secondsLeft)}`, index / total);
 }
 
 /** Says what of the prompts was left out. */
@@ -64,9 +89,10 @@ export function showWarnings(sentences: string[]): void {
 }
 
 export function showDevice({ device, adapter, reason }: Loaded): void {
-  const where = device === "gpu" ? `Drawing on the GPU: ${adapter}.` : "Drawing on the CPU";
-  deviceNote.textContent =
-    device === "gpu" ? where : reason === undefined ? `${where}.` : `${where}: ${reason}.`;
+  if (device === "gpu") deviceNote.textContent = `Drawing on the GPU: ${adapter}.`;
+  else if (reason === undefined) deviceNote.textContent = "Drawing on the CPU.";
+  else deviceNote.textContent = `Drawing on the CPU: ${reason}. A GPU would be much faster.`;
+  deviceNote.dataset.advice = String(reason !== undefined);
   deviceNote.hidden = false;
 }
 
@@ -74,6 +100,7 @@ export function showError(error: EaselError): void {
   alertText.textContent = sentence(error.message);
   alertCode.textContent = error.code;
   alert.hidden = false;
+  alert.scrollIntoView({ block: "nearest" });
 }
 
 export function hideError(): void {

@@ -42,7 +42,7 @@ const REPOSITORY_PAGE = /^\/([\w.-]+)\/([\w.-]+)(?:\/(?:tree|blob|resolve)\/([^/
  */
 export function modelAddress(text: string, places: Places): URL {
   const name = text.trim();
-  if (LOCAL_MODEL.test(name)) return new URL(name);
+  if (LOCAL_MODEL.test(name) && new URL(name).href === name) return new URL(name);
   const url = name.startsWith(OWN_FOLDER)
     ? parse(name, places)
     : (ofRepository(name, places) ?? parse(name, places));

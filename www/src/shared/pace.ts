@@ -26,6 +26,23 @@ export class Pace {
   }
 }
 
+const WINDOW_MS = 8000;
+
+/** Says how long a transfer still takes, from how fast it has been lately. */
+export class TransferPace {
+  #seen: { now: number; loaded: number }[] = [];
+
+  /** Seconds for the rest, when `loaded` of `total` bytes are there at `now` (milliseconds); `undefined` at the beginning. */
+  secondsLeft(loaded: number, total: number, now: number): number | undefined {
+    this.#seen.push({ now, loaded });
+    while ((this.#seen[1]?.now ?? now) < now - WINDOW_MS) this.#seen.shift();
+    const [first] = this.#seen;
+    // The first moments tell of a connection that is still being made.
+    if (!first || now - first.now < 1000 || loaded <= first.loaded) return undefined;
+    return ((total - loaded) / (loaded - first.loaded)) * ((now - first.now) / 1000);
+  }
+}
+
 /** "3.1 s", "48 s", "2 min 5 s". */
 export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;

@@ -25,6 +25,12 @@ export interface LoraPlace {
   address: string;
 }
 
+/** How the weights of a model are packed when it is fetched; `docs/quantization.md` has the formats. */
+export type Quant = "q8" | "q6" | "q4" | "mixed";
+
+/** `none` leaves weights as they are published; `auto` takes what is kept, or decides by size. */
+export type QuantChoice = Quant | "none" | "auto";
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -35,7 +41,15 @@ export interface LoadParams {
   token: string | undefined;
   /** Files of a local model, by their paths in it, where the page has them. */
   files: GivenFile[] | undefined;
+  quant: QuantChoice;
   canvas: OffscreenCanvas;
+}
+
+/** How large a model is, in bytes, and how much of it is in this browser. */
+export interface Survey {
+  size: number;
+  kept: number;
+  whole: boolean;
 }
 
 /** What a model's card says of its licence. */
@@ -83,6 +97,12 @@ export interface Requests {
   tokens: { params: { prompt: string }; result: { count: number; limit: number }; event: never };
   generate: { params: GenerateParams; result: Outcome; event: GenerateEvent };
   models: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  /** What is known of a model; where nothing is kept of it, its host is asked when `ask` allows that. */
+  survey: {
+    params: Pick<LoadParams, "model" | "token" | "files"> & { ask: boolean };
+    result: Survey | null;
+    event: DownloadEvent;
+  };
   finish: {
     params: Pick<LoadParams, "model" | "token" | "files">;
     result: null;
@@ -96,8 +116,8 @@ export interface Requests {
     result: null;
     event: DownloadEvent;
   };
-  /** Lets prompts ask for these LoRAs and no others. Its result: what of them the model cannot use, in sentences. */
-  useLoras: { params: { loras: LoraPlace[] }; result: string[]; event: never };
+  /** Lets prompts ask for these LoRAs and no others. What of them the model cannot use is among a run's warnings. */
+  useLoras: { params: { loras: LoraPlace[] }; result: null; event: never };
   /** Says what the user gave; nothing is kept yet. */
   recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */

@@ -17,15 +17,19 @@ interface InUse {
 export class LorasInUse {
   readonly #byName = new Map<string, InUse>();
 
-  /** Makes `loras` the ones that the engine knows; what of them its model cannot use, in sentences. */
-  async use(engine: Engine, loras: readonly LoraPlace[], signal: AbortSignal): Promise<string[]> {
+  /** What of them the engine's model cannot use, in sentences. */
+  get warnings(): string[] {
+    return [...this.#byName.values()].flatMap(({ warnings }) => warnings);
+  }
+
+  /** Makes `loras` the ones that the engine knows. */
+  async use(engine: Engine, loras: readonly LoraPlace[], signal: AbortSignal): Promise<void> {
     for (const [name, { address }] of this.#byName) {
       if (!loras.some((lora) => lora.name === name && lora.address === address)) this.#drop(engine, name);
     }
     for (const lora of loras) {
       if (!this.#byName.has(lora.name)) await this.#add(engine, lora, signal);
     }
-    return [...this.#byName.values()].flatMap(({ warnings }) => warnings);
   }
 
   #drop(engine: Engine, name: string): void {

@@ -11,11 +11,13 @@ import type {
 } from "../shared/protocol.ts";
 import { deleteModel, listKept, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
+import { PackingProvider } from "./packing.ts";
 import { providerOf } from "./provider.ts";
 import { recognise } from "./recognise.ts";
 import { dropOldArchives, saveToArchive, saveToFolder } from "./saving.ts";
 import { Session } from "./session.ts";
 import { Store } from "./store.ts";
+import { makeTranscoder } from "./transcoder.ts";
 
 const session = new Session();
 const running = new Map<number, AbortController>();
@@ -41,6 +43,7 @@ function handle(
     case "models":
     case "loras":
     case "keepLora":
+    case "survey":
     case "finish":
     case "verify":
     case "delete":
@@ -51,7 +54,7 @@ function handle(
 
 type KeepRequest = Extract<Request, { kind: KeepKind }>;
 
-type KeepKind = "models" | "loras" | "keepLora" | "finish" | "verify" | "delete" | "save";
+type KeepKind = "models" | "loras" | "keepLora" | "survey" | "finish" | "verify" | "delete" | "save";
 
 /** What is about kept models and needs no engine. */
 async function keep(
@@ -75,9 +78,18 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    const wanted = request.kind === "keepLora" ? "lora" : "model";
-    const provider = providerOf(new URL(model), request.params.files, options, wanted);
-    await new ModelDownload(provider, store, options).complete();
+    const published = providerOf(
+      new URL(model),
+      request.params.files,
+      options,
+      request.kind === "keepLora" ? "lora" : "model",
+    );
+    // A LoRA is read as it is.
+    const provider =
+      request.kind === "keepLora" ? published : new PackingProvider(published, "auto", makeTranscoder);
+    const download = new ModelDownload(provider, store, options);
+    if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
+    await download.complete();
   }
   return null;
 }

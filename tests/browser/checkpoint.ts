@@ -1,0 +1,70 @@
+// A small checkpoint in one file that the engine can draw with: the shape of Stable Diffusion 1, noise for numbers.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const GOLDENS = fileURLToPath(new URL("../goldens", import.meta.url));
+/** Tokens of CLIP, whose merges checkpoints are read with. */
+const VOCABULARY = 49_408;
+const FILES = {
+  text_encoder: "model.safetensors",
+  unet: "diffusion_pytorch_model.safetensors",
+  vae: "diffusion_pytorch_model.safetensors",
+};
+/** The golden model is narrower than what checkpoints are taken for: 32 groups of channels, heads of 64. */
+const WIDER = 4;
+const NARROWEST = 8;
+/** Sizes that are not widths: positions, and the channels of latents, twice. */
+const POSITIONS = 77;
+const LATENTS = /quant_conv\.|encoder\.conv_out\./;
+
+type Shapes = Map<string, number[]>;
+
+/** Shapes of the golden model, as `part/name`. */
+function goldenShapes(): Shapes {
+  return new Map(
+    Object.entries(FILES).flatMap(([part, file]) => {
+      const bytes = readFileSync(`${GOLDENS}/models/sd1/${part}/${file}`);
+      const header = JSON.parse(`${bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0)))}`);
+      return Object.entries<{ shape: number[] }>(header)
+        .filter(([name]) => name !== "__metadata__" && !name.endsWith("position_ids"))
+        .map(
+          ([name, { shape }]) => [`${part}/${name}`, shape.map((_, at) => width(name, shape, at))] as const,
+        );
+    }),
+  );
+}
+
+function width(name: string, shape: number[], at: number): number {
+  const size = shape[at] ?? 0;
+  if (at === 0 && name.endsWith("token_embedding.weight")) return VOCABULARY;
+  if (size < NARROWEST || size === POSITIONS || (size === NARROWEST && LATENTS.test(name))) return size;
+  return WIDER * size;
+}
+
+/** The file. Its numbers are halves of a size between 2^-6 and 2^-5. */
+export function checkpoint(): Buffer {
+  const shapes = goldenShapes();
+  const header: Record<string, object> = {};
+  let size = 0;
+  for (const line of readFileSync(`${GOLDENS}/single_files/sd1.recipe`, "utf8").trim().split("\n")) {
+    const [name = "", how, source = ""] = line.split(" ");
+    const shape = shapes.get(source);
+    if (!shape) continue;
+    const end = size + 2 * shape.reduce((product, length) => product * length, 1);
+    header[name] = {
+      dtype: "F16",
+      shape: how === "convolution" ? [...shape, 1, 1] : shape,
+      data_offsets: [size, end],
+    };
+    size = end;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const file = Buffer.alloc(8 + json.length + size);
+  file.writeBigUInt64LE(BigInt(json.length));
+  json.copy(file, 8);
+  for (let at = 8 + json.length, state = 1; at < file.length; at += 2) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    file.writeUInt16LE(0x2400 | (state >>> 22) | ((state >>> 6) & 0x8000), at);
+  }
+  return file;
+}

@@ -1,0 +1,48 @@
+import { element } from "./elements.ts";
+
+const STORED = "easel.theme";
+
+const button = element("theme", HTMLButtonElement);
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Light and dark colours: the system's, or what was chosen here. */
+export function setUpTheme(): void {
+  show(stored());
+  button.addEventListener("click", () => {
+    const theme = isDark() ? "light" : "dark";
+    // The system's choice needs no keeping, and may change with the hour.
+    const chosen = (theme === "dark") === systemIsDark.matches ? undefined : theme;
+    keep(chosen);
+    show(chosen);
+  });
+  systemIsDark.addEventListener("change", () => show(stored()));
+}
+
+function isDark(): boolean {
+  const { theme } = document.documentElement.dataset;
+  return theme === undefined ? systemIsDark.matches : theme === "dark";
+}
+
+function show(theme: string | undefined): void {
+  if (theme === undefined) delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  button.setAttribute("aria-pressed", String(isDark()));
+}
+
+function stored(): string | undefined {
+  try {
+    const theme = localStorage.getItem(STORED);
+    return theme === "light" || theme === "dark" ? theme : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function keep(theme: string | undefined): void {
+  try {
+    if (theme === undefined) localStorage.removeItem(STORED);
+    else localStorage.setItem(STORED, theme);
+  } catch {
+    // Without storage the choice lasts until the page is closed.
+  }
+}
