@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 #[path = "support/command.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod command;
 #[path = "support/host.rs"]
 mod host;
