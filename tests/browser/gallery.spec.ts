@@ -103,6 +103,7 @@ test("deleting can be undone until its message goes", async ({ easel }) => {
   await named(page, "Undo").click();
   await shows(page, 2);
   await named(page, "two").click();
+  await expect(viewer(page).locator("img")).toHaveAttribute("alt", "two");
   await page.keyboard.press("Delete");
   await expect(viewer(page).locator("img")).toHaveAttribute("alt", "one");
   await expect(viewer(page).getByText("Deleted.")).toBeVisible();

@@ -218,7 +218,7 @@ for (const how of ["drop", "paste"] as const) {
     await page.screenshot({ path: `test-results/dropped-${how}.png` });
     await named(page, "Use these settings").click();
     await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("a fox");
-    await expect(page.getByLabel("Width")).toHaveValue("80");
+    await expect(page.getByLabel("Width", { exact: true })).toHaveValue("80");
     await expect(page.locator("#sampler")).toHaveValue("euler");
     await expect(named(page, "Remove")).toBeHidden();
   });

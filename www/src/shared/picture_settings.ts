@@ -37,7 +37,7 @@ export function pictureSettings(texts: readonly PngText[]): PictureSettings | un
 function webUi(raw: string): PictureSettings {
   const { settings, fields } = parseInfotext(raw);
   const version = fields.find(([name]) => name === "Version")?.[1] ?? "";
-  return { tool: version.startsWith("easel") ? "Easel" : "the A1111 web UI's format", raw, settings, fields };
+  return { tool: version.startsWith("easel") ? "Easel" : "the A1111 web UI", raw, settings, fields };
 }
 
 function invokeAi(raw: string): PictureSettings | undefined {
