@@ -47,7 +47,7 @@ async function differences(...files: Blob[]): Promise<number[]> {
     files.map(async (file) => {
       const context = new OffscreenCanvas(64, 64).getContext("2d");
       context?.drawImage(await createImageBitmap(file), 0, 0);
-      return [0, 48].map((x) => context?.getImageData(x, 0, 16, 64).data ?? []);
+      return [0, 48].map((x) => [...(context?.getImageData(x, 0, 16, 64).data ?? [])]);
     }),
   );
   return [0, 1].map((at) => {
