@@ -98,6 +98,26 @@ fn a_seed_means_one_picture() -> TestResult {
 }
 
 #[test]
+fn a_picture_says_how_it_was_made() -> TestResult {
+    let easel = Easel::with_model("texts", "sd1");
+    for (prompt, in_latin1) in [("a café", true), ("狐", false)] {
+        let options = [("--prompt", prompt), ("--steps", "2"), ("--seed", "7"), ("--size", "16x32")];
+        easel.generate(&options).success();
+        let file = std::io::BufReader::new(fs::File::open(easel.path("out.png"))?);
+        let reader = png::Decoder::new(file).read_info()?;
+        let latin1 = &reader.info().uncompressed_latin1_text;
+        let text = match latin1.first() {
+            Some(chunk) => chunk.text.clone(),
+            None => reader.info().utf8_text.first().ok_or("a text")?.get_text()?,
+        };
+        assert_eq!(!latin1.is_empty(), in_latin1);
+        assert!(text.starts_with(&format!("{prompt}\nSteps: 2, Sampler: ")), "{text}");
+        assert!(text.contains(", Seed: 7, Size: 16x32, Model: "), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn given_latents_and_noise_are_used() -> TestResult {
     let easel = Easel::with_model("latents", "sd1");
     let file = easel.path("latents.safetensors");

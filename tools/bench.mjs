@@ -7,7 +7,7 @@ import { benchCache } from "../tests/bench/bench_files.mjs";
 import { chromium } from "./lib/browser.mjs";
 import { fingerprint, unlessStamped } from "./lib/cache.mjs";
 import { npmPackages } from "./lib/packages.mjs";
-import { pythonWith } from "./lib/python.mjs";
+import { python, REQUIREMENTS } from "./lib/python.mjs";
 import { Failure, root, run, say, script } from "./lib/run.mjs";
 import { buildWasm } from "./lib/wasm.mjs";
 
@@ -68,13 +68,12 @@ async function peer() {
 /** The UNet of a size, in the cache. */
 async function exportedUNet(size) {
   const exporter = join(HERE, "export_unet.py");
-  const requirements = join(HERE, "requirements.txt");
   const folder = join(benchCache, `unet-${size}`);
   mkdirSync(folder, { recursive: true });
-  await unlessStamped(join(folder, ".exporter"), fingerprint([exporter, requirements]), async () => {
-    const python = await pythonWith(requirements, join(benchCache, "python"));
+  await unlessStamped(join(folder, ".exporter"), fingerprint([exporter, ...REQUIREMENTS]), async () => {
+    const interpreter = await python();
     say(`exporting the ${size} UNet`);
-    await run(python, [exporter, size, folder]);
+    await run(interpreter, [exporter, size, folder]);
   });
 }
 

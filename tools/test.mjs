@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium, vulkanDriver } from "./lib/browser.mjs";
 import { npmPackages, npmProgram } from "./lib/packages.mjs";
+import { python } from "./lib/python.mjs";
 import { Failure, output, root, say, script, tee } from "./lib/run.mjs";
 import { nativeToolchain } from "./lib/rust.mjs";
 import { buildSite } from "./lib/site.mjs";
@@ -14,6 +15,28 @@ async function rustTests() {
   const { cargo, env } = await nativeToolchain();
   say("running the Rust tests (the first time compiles for 10 minutes or more)");
   return tee(cargo, ["test", "--locked", "--release", "--workspace", "--no-fail-fast"], { env });
+}
+
+/** The starter model's recipe on its smallest settings. Its models are drawn by the command that the Rust tests built. */
+async function recipeTests() {
+  const { env } = await nativeToolchain();
+  const interpreter = await python();
+  say("running the tests of the starter model's recipe");
+  const easel = join(env.CARGO_TARGET_DIR, "release", "easel");
+  return tee(interpreter, [join(root, "models", "starter", "train", "test_recipe.py")], {
+    env: { EASEL: easel },
+  });
+}
+
+/** Readers of files that get changed ones; built with checks of arithmetic, which the rest is too slow with. */
+async function mutationTests() {
+  const { cargo, env } = await nativeToolchain();
+  const checks = ["overflow-checks", "debug-assertions"].flatMap((check) => [
+    "--config",
+    `profile.release.package.easel.${check}=true`,
+  ]);
+  say("running the readers of files on changed ones");
+  return tee(cargo, ["test", "--locked", "--release", ...checks, "--test", "mutations"], { env });
 }
 
 /** Path of a file with every permutation of every shader: `[{name, source}]`. */
@@ -57,7 +80,7 @@ function count(runs, word) {
 
 await script(async (args) => {
   await npmPackages();
-  const runs = args.length === 0 ? [await rustTests()] : [];
+  const runs = args.length === 0 ? [await rustTests(), await recipeTests(), await mutationTests()] : [];
   runs.push(await browserTests(args));
   say(`${count(runs, "passed")} passed, ${count(runs, "failed")} failed`);
   if (!runs.every(({ passed }) => passed)) {

@@ -1,22 +1,10 @@
 // Trials with hosts and networks that fail: whatever happens, a model that is whole is the right one.
-import type { BrowserContext, Page } from "@playwright/test";
-import { expect, site, test } from "./easel_page.ts";
+import type { Page } from "@playwright/test";
+import { expect, test } from "./easel_page.ts";
 import { CHUNK, type Fault, FaultServer, type Hosted, sha256 } from "./fault_server.ts";
+import { Arrivals, completeWithKills, fault, generator, type Lane, runTrials } from "./trials.ts";
 
 const TRIALS = 200;
-const LANES = 4;
-const MAX_SESSIONS = 12;
-
-/** Mulberry32: a small generator for which a seed is all. */
-function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A model in diffusers layout, of noise. */
 function model(random: () => number): Map<string, Buffer> {
@@ -53,27 +41,6 @@ function model(random: () => number): Map<string, Buffer> {
   ]);
 }
 
-function fault(random: () => number): Fault {
-  const kinds: Fault[] = [
-    { kind: "cut", at: random() },
-    { kind: "cut", at: random() },
-    { kind: "flip", at: random() },
-    { kind: "slow" },
-    { kind: "long_length" },
-    { kind: "short_length" },
-    { kind: "other_range" },
-    { kind: "other_total" },
-    { kind: "page" },
-    { kind: "reset" },
-    { kind: "status", status: 429, retryAfter: "0" },
-    { kind: "status", status: 503, retryAfter: new Date(0).toUTCString() },
-    { kind: "status", status: 500 },
-  ];
-  // A host that goes silent is waited for, so that there are few of them.
-  if (random() < 0.03) return { kind: "stall", at: random() };
-  return kinds[Math.floor(kinds.length * random())] ?? { kind: "reset" };
-}
-
 /** One trial: a model, its host, what goes wrong, and after how many bytes its tab is closed. */
 function trial(seed: number): { hosted: Hosted; kills: number[] } {
   const random = generator(seed);
@@ -92,54 +59,6 @@ function trial(seed: number): { hosted: Hosted; kills: number[] } {
   return { hosted: { kind, files, faults }, kills };
 }
 
-/** Bytes that arrived, by file. */
-class Arrivals {
-  readonly #seen = new Map<string, Uint8Array>();
-  twice = 0;
-  /** Bytes that the browser handed over at once, at most: under load it gathers what came in the meantime. */
-  largest = 0;
-
-  constructor(files: ReadonlyMap<string, Buffer>) {
-    for (const [path, bytes] of files) this.#seen.set(path, new Uint8Array(bytes.length));
-  }
-
-  note(path: string, start: number, length: number): void {
-    const seen = this.#seen.get(path);
-    if (!seen) return;
-    this.largest = Math.max(this.largest, length);
-    this.twice += seen.subarray(start, start + length).reduce((sum, count) => sum + count, 0);
-    seen.fill(1, start, start + length);
-  }
-}
-
-/** A page that trials use one after another, and that is closed now and then. */
-class Lane {
-  readonly #context: BrowserContext;
-  #page: Page | undefined;
-  arrivals: Arrivals | undefined;
-
-  constructor(context: BrowserContext) {
-    this.#context = context;
-  }
-
-  async page(): Promise<Page> {
-    if (this.#page) return this.#page;
-    const page = await this.#context.newPage();
-    await page.exposeFunction("noteReceived", (path: string, start: number, length: number) =>
-      this.arrivals?.note(path, start, length),
-    );
-    await page.goto(site("scripted", "icon.svg"));
-    await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
-    this.#page = page;
-    return page;
-  }
-
-  async kill(): Promise<void> {
-    await this.#page?.close();
-    this.#page = undefined;
-  }
-}
-
 /** Most bytes that faults may cost: `interruption` each, or files where no hash of less is known. */
 function price(befallen: Fault[], { kind, files }: Hosted, interruption: number): number {
   const largest = Math.max(...[...files.values()].map((bytes) => bytes.length));
@@ -153,24 +72,9 @@ async function run(lane: Lane, server: FaultServer, seed: number): Promise<void>
   const mounted = server.mount(name, hosted);
   const address = server.address(name);
   lane.arrivals = new Arrivals(hosted.files);
-  let killed = 0;
-  let result = "";
-  for (let session = 0; result !== "whole" && session < MAX_SESSIONS; session += 1) {
-    const page = await lane.page();
-    const holdAfter = kills.pop();
-    if (holdAfter === undefined) delete hosted.holdAfter;
-    else hosted.holdAfter = mounted.sent + holdAfter;
-    mounted.again();
-    const completing = page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
-    const ended = await Promise.race([completing.catch(() => "closed"), mounted.held.then(() => "held")]);
-    result = ended;
-    if (ended !== "held") continue;
-    // The last byte of all may have come before the silence.
-    if (await page.evaluate((to) => lab.isWhole(to), address)) result = await completing;
-    else result = "";
-    await lane.kill();
-    killed += 1;
-  }
+  const complete = (page: Page) =>
+    page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+  const { result, killed } = await completeWithKills(lane, mounted, address, kills, complete);
   const page = await lane.page();
   expect(result, `trial ${seed}`).toBe("whole");
   const hashes = await page.evaluate(([to, size]) => lab.hashes(to, size), [address, CHUNK] as const);
@@ -190,15 +94,5 @@ async function run(lane: Lane, server: FaultServer, seed: number): Promise<void>
 test(`${TRIALS} trials of faults and closed tabs end with the right model`, async ({ context }) => {
   test.setTimeout(600_000);
   const server = new FaultServer();
-  await server.open();
-  try {
-    const lanes = Array.from({ length: LANES }, () => new Lane(context));
-    await Promise.all(
-      lanes.map(async (lane, first) => {
-        for (let seed = first; seed < TRIALS; seed += LANES) await run(lane, server, seed);
-      }),
-    );
-  } finally {
-    server.close();
-  }
+  await runTrials(context, server, TRIALS, (lane, seed) => run(lane, server, seed));
 });

@@ -1,6 +1,6 @@
 // Stands in for the wasm engine in tests of the page: it draws colours at once, and fails as its prompt tells it.
-import type { ModelInfo, Request, Source } from "easel-wasm";
-import type { Device } from "../../www/src/shared/protocol.ts";
+import type { ModelInfo, Source } from "easel-wasm";
+import type { Device, GenerateParams } from "../../www/src/shared/protocol.ts";
 
 const CONFIGS = ["model_index.json", "unet/config.json"];
 const WEIGHTS = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.safetensors"];
@@ -29,11 +29,11 @@ const FAULTS: Record<string, () => Promise<void> | void> = {
 class Run {
   readonly total: number;
   readonly warnings: string[];
-  readonly #params: Request;
+  readonly #params: GenerateParams;
   readonly #canvas: OffscreenCanvas;
   #index = 0;
 
-  constructor(params: Request, canvas: OffscreenCanvas) {
+  constructor(params: GenerateParams, canvas: OffscreenCanvas) {
     this.#params = params;
     this.#canvas = canvas;
     // PNDM calls the model once more than it is asked to.
@@ -58,9 +58,12 @@ class Run {
   }
 
   async finish() {
-    const { width, height } = this.#params;
+    const { width, height, image, mask_image } = this.#params;
     this.#paint("teal");
-    const rgba = new Uint8Array(width * height * 4).map((_, at) => [0, 128, 128, 255][at % 4] ?? 0);
+    const rgba = new Uint8Array(width * height * 4).map((_, at) => {
+      const kept = image && (mask_image?.[at >> 2] ?? 0) < 128;
+      return (kept ? image[at] : [0, 128, 128, 255][at % 4]) ?? 0;
+    });
     return { width, height, rgba };
   }
 
@@ -133,14 +136,14 @@ export class Engine {
   adoptStrategies(_table: string): void {}
 
   async prepare(
-    _params: Request,
+    _params: GenerateParams,
     onProgress: (stage: string, loaded: number, total: number) => void,
   ): Promise<void> {
     onProgress("measuring", 0, 1);
     onProgress("compiling", 0, 1);
   }
 
-  async start(params: Request): Promise<Run> {
+  async start(params: GenerateParams): Promise<Run> {
     this.tokens(params.prompt);
     return new Run(params, this.#canvas);
   }
@@ -149,3 +152,6 @@ export class Engine {
 }
 
 export default async function init(): Promise<void> {}
+
+/** Finds nothing to pack. */
+export const Transcoder = { create: () => undefined };

@@ -1,11 +1,12 @@
 // Runs in a page of its own: the worker's downloads and store, with small chunks and short waits.
 import { asEaselError } from "../../www/src/shared/errors.ts";
-import type { GivenFile } from "../../www/src/shared/protocol.ts";
+import type { GivenFile, QuantChoice } from "../../www/src/shared/protocol.ts";
 import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
 import { listModels } from "../../www/src/worker/kept.ts";
 import { ModelDownload } from "../../www/src/worker/model_download.ts";
-import { providerOf } from "../../www/src/worker/provider.ts";
+import { type MakeTranscoder, PackingProvider } from "../../www/src/worker/packing.ts";
+import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
 import { recognise } from "../../www/src/worker/recognise.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
 import { Store } from "../../www/src/worker/store.ts";
@@ -102,14 +103,49 @@ async function outcome(work: () => Promise<void>): Promise<string> {
   }
 }
 
+/** The engine itself, which other tests have a scripted one for. */
+const engine = () => import("../../www/pkg/easel.js");
+
+const makeTranscoder: MakeTranscoder = async (path, header, size, quant, sha256) => {
+  const { default: init, Transcoder } = await engine();
+  await init();
+  return Transcoder.create(path, header, size, quant, sha256);
+};
+
+/** A model as it is published, or packed where `quant` is given. */
+function provider(
+  address: string,
+  how: ReturnType<typeof options>,
+  quant: QuantChoice | undefined,
+): Provider {
+  const published = providerOf(new URL(address), undefined, how);
+  return quant === undefined ? published : new PackingProvider(published, quant, makeTranscoder);
+}
+
 const Lab = {
   /** Completes a model; the code of the error that ended it, or "whole". */
-  complete(address: string, chunkSize: number, token?: string): Promise<string> {
+  complete(address: string, chunkSize: number, token?: string, quant?: QuantChoice): Promise<string> {
     return outcome(async () => {
       const how = options(chunkSize, token);
-      const provider = providerOf(new URL(address), undefined, how);
-      await new ModelDownload(provider, await Store.open(), how).complete();
+      await new ModelDownload(provider(address, how, quant), await Store.open(), how).complete();
     });
+  },
+
+  /** Bytes that the engine's memory has grown to. */
+  async engineBytes(): Promise<number> {
+    return (await (await engine()).default()).memory.buffer.byteLength;
+  },
+
+  /** Turns a bit of every kept chunk of a file that `which` names by number. */
+  async damage(address: string, path: string, which: number[]): Promise<void> {
+    const store = await Store.open();
+    for (const index of which) {
+      const chunk = await store.chunk(address, [path, index]);
+      if (!chunk) throw new Error(`${path} has no chunk ${index}`);
+      const bytes = new Uint8Array(chunk.data);
+      bytes[0] = (bytes[0] ?? 0) ^ 1;
+      await store.putChunk(address, [path, index], chunk);
+    }
   },
 
   /** Completes a model of files that are made here, as `complete` does; after so many bytes they fall silent. */
@@ -129,9 +165,9 @@ const Lab = {
   },
 
   /** SHA-256 of each file as the engine reads it. */
-  async hashes(address: string, chunkSize: number): Promise<Record<string, string>> {
+  async hashes(address: string, chunkSize: number, quant?: QuantChoice): Promise<Record<string, string>> {
     const how = options(chunkSize);
-    const source = await ModelSource.open(providerOf(new URL(address), undefined, how), how);
+    const source = await ModelSource.open(provider(address, how, quant), how);
     const plan = (await (await Store.open()).model(address))?.plan;
     const found: Record<string, string> = {};
     for (const { path, size } of plan?.files ?? []) {

@@ -14,10 +14,11 @@ const TYPES = {
 
 const isModelFile = (path) => extname(path) in TYPES;
 
-/** Paths of a model's files below its folder, with `/` between parts. */
+/** Paths of a model's files below its folder, with `/` between parts; its recipe, in `train/`, is none of them. */
 function modelFiles(folder) {
   const inside = readdirSync(folder, { recursive: true }).map((path) => path.split(sep).join(posix.sep));
-  return inside.filter((path) => isModelFile(path) && path !== "manifest.json").sort();
+  const isOther = (path) => path === "manifest.json" || path.startsWith("train/");
+  return inside.filter((path) => isModelFile(path) && !isOther(path)).sort();
 }
 
 function entry(folder, path) {

@@ -10,6 +10,8 @@ use easel::weights::dump::{NamedTensor, write};
 use easel::weights::manifest::Manifest;
 use easel::weights::source::FolderSource;
 
+use super::infotext;
+
 /// The path with `-number` before its extension.
 pub(super) fn numbered(path: &Path, number: u64) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -65,15 +67,21 @@ pub(super) fn write_dump(path: &Path, tensors: &[NamedTensor]) -> Result<()> {
     write_whole(path, &write(&file, tensors)?)
 }
 
-/// Writes a picture `[pixels, 3]` in 0..1 as an 8-bit PNG.
-pub(super) fn write_png(path: &Path, rgb: &[f32], width: usize, height: usize) -> Result<()> {
+/// Writes a picture `[pixels, 3]` in 0..1 as an 8-bit PNG that says how it was made.
+pub(super) fn write_png(path: &Path, rgb: &[f32], (width, height): (usize, usize), text: &str) -> Result<()> {
     let failed = |reason: String| Error::Io { file: path.display().to_string(), reason };
     let bytes: Vec<u8> = rgb.iter().map(|value| (value * 255.0).round() as u8).collect();
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| {
+    let (keyword, text) = (infotext::KEYWORD.to_owned(), text.to_owned());
+    let added = if infotext::fits_latin1(&text) {
+        encoder.add_text_chunk(keyword, text)
+    } else {
+        encoder.add_itxt_chunk(keyword, text)
+    };
+    let written = added.and_then(|()| encoder.write_header()).and_then(|mut writer| {
         writer.write_image_data(&bytes)?;
         writer.finish()
     });

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::infotext::Infotext;
 use super::init::Init;
 use super::{Generate, tune};
 
@@ -83,7 +84,8 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         if let Some(dump) = &options.dump {
             write_dump(&name(dump), &tensors)?;
         }
-        write_png(&out, &rgb, request.width, request.height)?;
+        let text = infotext(options, &pipeline, &request);
+        write_png(&out, &rgb, (request.width, request.height), &text)?;
         bar.suspend(|| report(options, &pipeline, &request, &timings, &out));
     }
     bar.finish_and_clear();
@@ -133,6 +135,24 @@ fn request(
         init_image: init.map(|init| init.at(width, height)),
         given,
     })
+}
+
+/// What the picture's file says of how it was made.
+fn infotext(options: &Generate, pipeline: &Pipeline, request: &Request) -> String {
+    let infotext = Infotext {
+        prompt: &request.prompt,
+        negative_prompt: &request.negative_prompt,
+        steps: request.steps,
+        sampler: request.sampler.or_else(|| pipeline.description().sampler()),
+        guidance_scale: request.guidance_scale,
+        seed: request.seed,
+        width: request.width,
+        height: request.height,
+        model: &options.model.name(),
+        strength: request.init_image.as_ref().map(|image| image.strength),
+        version: concat!("easel ", env!("CARGO_PKG_VERSION")),
+    };
+    infotext.text()
 }
 
 /// One picture, `[pixels, 3]`, and what `--dump` writes of it.

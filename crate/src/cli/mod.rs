@@ -6,10 +6,14 @@ mod bench_cases;
 mod exif;
 mod files;
 mod generate;
+mod http;
+mod import;
+mod infotext;
 mod init;
 mod inspect;
 mod model;
 mod pack;
+mod packed_folder;
 mod picture_files;
 mod quality;
 mod resample;
@@ -57,6 +61,8 @@ enum Action {
     },
     /// Write a model with packed weights, in a folder that any web server can serve.
     Pack(Pack),
+    /// Fetch a model, packing its weights as they arrive, into a folder as `pack` writes it.
+    Import(import::Import),
     /// Measure what packing does to a model's pictures.
     Quality(Quality),
 }
@@ -235,6 +241,7 @@ pub(crate) fn run() -> ExitCode {
             Action::Tune(options) => tune::run(&options).await,
             Action::Inspect { model, verify, json } => inspect::run(&model, verify, json).await,
             Action::Pack(options) => pack::run(&options).await,
+            Action::Import(options) => import::run(&options).await,
             Action::Quality(options) => quality::run(&options).await,
         }
     });

@@ -19,6 +19,13 @@ pub(super) struct ModelFiles {
     /// Folder of a model in diffusers layout, or a single-file checkpoint (.safetensors).
     #[arg(long)]
     pub(super) model: PathBuf,
+    #[command(flatten)]
+    pub(super) checkpoint: CheckpointOptions,
+}
+
+/// What a single-file checkpoint does not say.
+#[derive(Args, Clone, Default)]
+pub(super) struct CheckpointOptions {
     /// Folder in diffusers layout whose configs and tokenizer a single-file checkpoint gets; inferred by default.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -32,6 +39,16 @@ fn parse_prediction(text: &str) -> std::result::Result<Prediction, String> {
 }
 
 impl ModelFiles {
+    pub(super) fn at(model: &Path, checkpoint: &CheckpointOptions) -> Self {
+        Self { model: model.to_owned(), checkpoint: checkpoint.clone() }
+    }
+
+    /// Name of the folder, or of the file without its extension; empty for a path that ends in none.
+    pub(super) fn name(&self) -> String {
+        let name = if self.model.is_file() { self.model.file_stem() } else { self.model.file_name() };
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Opens the files; nothing but a manifest or a header is read.
     ///
     /// # Errors
@@ -41,14 +58,7 @@ impl ModelFiles {
         if self.model.is_file() {
             return Ok(Model::SingleFile(self.open_single_file().await?));
         }
-        for (name, given) in
-            [("config", self.config.is_some()), ("prediction-type", self.prediction_type.is_some())]
-        {
-            if given {
-                let reason = "is for single-file checkpoints; a folder has its own configs".to_owned();
-                return Err(Error::Parameter { name: name.to_owned(), reason });
-            }
-        }
+        self.checkpoint.refuse()?;
         Ok(Model::Folder(open_model(&self.model).await?))
     }
 
@@ -56,12 +66,32 @@ impl ModelFiles {
         let missing = || Error::FileNotFound { file: self.model.display().to_string() };
         let name = self.model.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?;
         let folder = FolderSource::new(self.model.parent().unwrap_or(Path::new("")));
-        let companions = Companions {
+        SingleFileSource::open(Box::new(folder), name, self.checkpoint.companions()).await
+    }
+}
+
+impl CheckpointOptions {
+    pub(super) fn companions(&self) -> Companions {
+        Companions {
             merges: MERGES.to_owned(),
             prediction: self.prediction_type,
             config: self.config.as_ref().map(|config| Box::new(FolderSource::new(config)) as _),
-        };
-        SingleFileSource::open(Box::new(folder), name, companions).await
+        }
+    }
+
+    /// Refuses options for a model that is a folder.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`].
+    pub(super) fn refuse(&self) -> Result<()> {
+        let given = [("config", self.config.is_some()), ("prediction-type", self.prediction_type.is_some())];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => {
+                let reason = "is for single-file checkpoints; a folder has its own configs".to_owned();
+                Err(Error::Parameter { name: name.to_owned(), reason })
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod init_image;
 mod init_latents;
+mod kept;
 mod part;
 mod plan;
 mod prepare;

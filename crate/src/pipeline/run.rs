@@ -5,10 +5,11 @@ use std::rc::Rc;
 use burn::tensor::{Tensor, TensorData};
 
 use super::init_latents::{DrawnLatents, InitLatents, KeptLatents};
+use super::kept::{Kept, overlay};
 use super::plan::Plan;
 use super::{Given, InitImage, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
-use crate::kernel::{blend, sampler_step, to_rgb};
+use crate::kernel::{sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::RunInputs;
 use crate::random::TorchGenerator;
@@ -38,13 +39,6 @@ pub struct Run {
     kept: Option<Kept>,
     history: Vec<Tensor<3>>,
     done: usize,
-}
-
-/// What stays of a picture around what is drawn: its latents, the noise that they get at every level, and the mask.
-struct Kept {
-    image: Tensor<3>,
-    noise: Tensor<3>,
-    mask: Tensor<3>,
 }
 
 /// What all pictures of one request have in common.
@@ -161,7 +155,9 @@ impl Run {
         let output = self.call_unet(&call)?;
         self.update(&call, &output)?;
         self.done += 1;
-        self.put_back()?;
+        if let Some(kept) = &self.kept {
+            self.sample = kept.around(self.sample.clone(), self.shared.sampler.calls.get(self.done))?;
+        }
         self.shared.pipeline.hardware.settle(&self.sample).await?;
         let (timestep, sigma) = (call.timestep, call.sigma);
         Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
@@ -230,20 +226,6 @@ impl Run {
         Ok(())
     }
 
-    /// Puts the picture back around what is drawn, with the noise of the next call's level; without any at the end.
-    fn put_back(&mut self) -> Result<()> {
-        let Some(Kept { image, noise, mask }) = &self.kept else { return Ok(()) };
-        let image = match self.shared.sampler.calls.get(self.done) {
-            Some(next) => {
-                let (clean, noisy) = next.noised();
-                combine(&[(image.clone(), clean), (noise.clone(), noisy)], None)?
-            }
-            None => image.clone(),
-        };
-        self.sample = blend(self.sample.clone(), image, mask);
-        Ok(())
-    }
-
     fn draw_noise(&mut self) -> Tensor<3> {
         let count = self.shared.channels * self.shared.height * self.shared.width;
         let given = self.noise.remove(&self.done).map(|numbers| numbers.values);
@@ -276,7 +258,10 @@ impl Run {
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
         self.shared.pipeline.hardware.free_unused();
         let decoded = self.shared.pipeline.decode(self.sample.clone(), self.shared.height, self.shared.width);
-        let picture = self.shared.overlay(to_rgb(decoded, &self.shared.pipeline.picture_map));
+        let mut picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
+        if let Some(init_image) = &self.shared.init_image {
+            picture = overlay(picture, init_image);
+        }
         self.shared.pipeline.hardware.settle(&picture).await?;
         Ok(picture)
     }
@@ -294,17 +279,6 @@ impl Shared {
         let scale = self.sampler.init_noise_sigma as f32;
         let sample = noise(generator).iter().map(|value| value * scale).collect();
         DrawnLatents { sample, condition: None, kept: None }
-    }
-
-    /// `picture` `[1, pixels, 3]` in 0..1, or what is to be kept of the one before (diffusers' `apply_overlay`).
-    fn overlay(&self, picture: Tensor<3>) -> Tensor<3> {
-        let Some(init_image) = &self.init_image else { return picture };
-        let Some(mask) = init_image.overlay_mask() else { return picture };
-        let kept = init_image.pixels().iter().map(|value| value * 0.5 + 0.5).collect();
-        let [_, pixels, colours] = picture.dims();
-        let device = self.pipeline.hardware.device();
-        let kept = Tensor::from_data(TensorData::new(kept, [1, pixels, colours]), device);
-        blend(picture, kept, &Tensor::from_data(TensorData::new(mask, [1, pixels, 1]), device))
     }
 
     /// Planes `[c, pixels]` to a tensor `[1, pixels, c]`.

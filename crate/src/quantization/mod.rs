@@ -14,13 +14,16 @@
 //! Scales are f16, `[blocks, 4 * n4]`. The value of a weight is its integer times its scale.
 
 mod pack;
+mod packer;
 mod policy;
+mod quantize;
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 pub use pack::{Packed, pack, unpack};
+pub use packer::{GROUP, Packer};
 pub use policy::Policy;
 
 use crate::error::{Error, Result};

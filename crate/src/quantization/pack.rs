@@ -2,14 +2,8 @@
 
 use half::f16;
 
+use super::packer::{Packer, load};
 use super::{BLOCK, Layout, Quant};
-
-/// Scales tried for a block of Q4, as parts of the one that lets the extreme have the largest integer. Clipping the
-/// extremes pays where integers are few; with more of them, pictures did not gain by it.
-const TRIES: [f32; 5] = [1.05, 0.98, 0.91, 0.84, 0.77];
-
-/// Weights from which on threads are worth their start.
-const WEIGHTS_A_THREAD: usize = 1 << 16;
 
 /// A weight in blocks; see the [module](super) for the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,65 +14,13 @@ pub struct Packed {
     pub scales: Vec<u16>,
 }
 
-/// Packs `values`, `[n, channels, taps]` as files have them, by all cores. Each scale of Q4 is the one of a few with the
-/// least squared error.
+/// Packs `values`, `[n, channels, taps]` as files have them. Each scale of Q4 is the one of a few with the least squared
+/// error.
 #[must_use]
 pub fn pack(quant: Quant, layout: Layout, values: &[f32]) -> Packed {
-    let column = layout.channels * layout.taps;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (values.len() / WEIGHTS_A_THREAD).clamp(1, cores);
-    let columns = layout.n.div_ceil(threads).next_multiple_of(4);
-    if threads == 1 || columns >= layout.n {
-        return pack_columns(quant, layout, values);
-    }
-    let parts: Vec<Packed> = std::thread::scope(|scope| {
-        let pack = |values| {
-            let layout = Layout { n: <[f32]>::len(values) / column, ..layout };
-            scope.spawn(move || pack_columns(quant, layout, values))
-        };
-        let threads: Vec<_> = values.chunks(columns * column).map(pack).collect();
-        let results = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-        results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    side_by_side(quant, layout, &parts)
-}
-
-/// Joins weights that follow each other in columns, all but the last one in whole groups of four.
-fn side_by_side(quant: Quant, layout: Layout, parts: &[Packed]) -> Packed {
-    let mut packed = Packed {
-        words: Vec::with_capacity(layout.words(quant)),
-        scales: Vec::with_capacity(layout.scales()),
-    };
-    let (word_rows, scale_rows) = (layout.blocks() * quant.block_words(), layout.blocks());
-    for row in 0..word_rows {
-        for Packed { words, .. } in parts {
-            let width = words.len() / word_rows;
-            packed.words.extend_from_slice(&words[row * width..][..width]);
-        }
-    }
-    for row in 0..scale_rows {
-        for Packed { scales, .. } in parts {
-            let width = scales.len() / scale_rows;
-            packed.scales.extend_from_slice(&scales[row * width..][..width]);
-        }
-    }
-    packed
-}
-
-fn pack_columns(quant: Quant, layout: Layout, values: &[f32]) -> Packed {
-    let n4 = layout.n4();
-    let mut packed = Packed { words: vec![0; layout.words(quant)], scales: vec![0; layout.scales()] };
-    let mut block = [0.0; BLOCK];
-    for (column, column_values) in values.chunks_exact((layout.channels * layout.taps).max(1)).enumerate() {
-        for at in 0..layout.blocks() {
-            gather(layout, column_values, at, &mut block);
-            let (scale, integers) = quantize(quant, &block);
-            packed.scales[at * n4 * 4 + column] = scale.to_bits();
-            let words = &mut packed.words[at * quant.block_words() * n4 + column / 4..];
-            store(quant, &integers, words, n4, column % 4);
-        }
-    }
-    packed
+    let mut packer = Packer::new(quant, layout);
+    packer.push_columns(values);
+    packer.finish()
 }
 
 /// The numbers that `packed` stands for, `[n, channels, taps]`. `packed` must have the lengths of `layout`.
@@ -98,130 +40,6 @@ pub fn unpack(quant: Quant, layout: Layout, packed: &Packed) -> Vec<f32> {
         }
     }
     values
-}
-
-/// Block `at` of a column `[channels, taps]`.
-fn gather(layout: Layout, column: &[f32], at: usize, block: &mut [f32; BLOCK]) {
-    let (tap, first) = (at / layout.tap_blocks(), at % layout.tap_blocks() * BLOCK);
-    let channels = column.chunks_exact(layout.taps).skip(first).map(|taps| taps[tap]);
-    block.fill(0.0);
-    block.iter_mut().zip(channels).for_each(|(to, from)| *to = from);
-}
-
-/// A scale and the integers that are nearest to a block with it.
-#[derive(Clone, Copy)]
-struct Attempt {
-    error: f32,
-    scale: f16,
-    integers: [f32; BLOCK],
-}
-
-impl Attempt {
-    fn new(quant: Quant, block: &[f32; BLOCK], scale: f32) -> Self {
-        let (low, high) = range(quant);
-        let scale = f16::from_f32(scale.clamp(-LARGEST, LARGEST));
-        let step = scale.to_f32();
-        let inverse = if step == 0.0 { 0.0 } else { 1.0 / step };
-        // Adding and taking away this rounds to integers, in a form that the compiler makes vector code of.
-        let integers =
-            block.map(|value| ((value * inverse).clamp(low as f32, high as f32) + ROUNDING) - ROUNDING);
-        let mut errors = [0.0; BLOCK];
-        for ((error, value), integer) in errors.iter_mut().zip(block).zip(&integers) {
-            *error = (value - integer * step).powi(2);
-        }
-        Self { error: sum(errors), scale, integers }
-    }
-
-    /// The scale with the least squared error for these integers.
-    fn refined(&self, block: &[f32; BLOCK]) -> f32 {
-        let (mut with_values, mut squares) = ([0.0; BLOCK], [0.0; BLOCK]);
-        for (i, (value, integer)) in block.iter().zip(&self.integers).enumerate() {
-            (with_values[i], squares[i]) = (value * integer, integer * integer);
-        }
-        let squares = sum(squares);
-        if squares == 0.0 { 0.0 } else { sum(with_values) / squares }
-    }
-}
-
-/// By halves, which vector units add at once.
-fn sum(mut values: [f32; BLOCK]) -> f32 {
-    let mut half = BLOCK / 2;
-    while half > 0 {
-        let (front, back) = values.split_at_mut(half);
-        front.iter_mut().zip(back.iter()).for_each(|(to, from)| *to += from);
-        half /= 2;
-    }
-    values[0]
-}
-
-/// Of f16.
-const LARGEST: f32 = 65504.0;
-
-/// 1.5 * 2^23: numbers of this size have no fraction.
-const ROUNDING: f32 = 12_582_912.0;
-
-/// The scale and integers that are nearest to `block` in squared error.
-fn quantize(quant: Quant, block: &[f32; BLOCK]) -> (f16, [i32; BLOCK]) {
-    let extreme =
-        block.iter().fold(0.0_f32, |most, value| if value.abs() > most.abs() { *value } else { most });
-    // The range has one more negative integer: the extreme is made negative, so that it is reached.
-    let full = extreme / range(quant).0 as f32;
-    let tries: &[f32] = if quant == Quant::Q4 { &TRIES } else { &[] };
-    let mut best = Attempt::new(quant, block, full);
-    for part in tries {
-        let attempt = Attempt::new(quant, block, full * part);
-        let refined = Attempt::new(quant, block, attempt.refined(block));
-        for attempt in [attempt, refined] {
-            if attempt.error < best.error {
-                best = attempt;
-            }
-        }
-    }
-    (best.scale, best.integers.map(|integer| integer as i32))
-}
-
-fn range(quant: Quant) -> (i32, i32) {
-    let half = 1 << (quant.bits() - 1);
-    (-half, half - 1)
-}
-
-/// Writes a column of a block into words that lie `n4` apart.
-fn store(quant: Quant, integers: &[i32; BLOCK], words: &mut [u32], n4: usize, lane: usize) {
-    for (row, integer) in integers.iter().enumerate() {
-        let biased = (integer - range(quant).0) as u32;
-        match quant {
-            Quant::Q8 => words[row * n4] |= (*integer as u32 & 0xff) << (8 * lane),
-            Quant::Q4 => words[row / 2 * n4] |= biased << nibble(row, lane),
-            Quant::Q6 => {
-                words[row / 2 * n4] |= (biased & 0xf) << nibble(row, lane);
-                words[(HIGH_ROW + row / 4) * n4] |= (biased >> 4) << pair(row, lane);
-            }
-        }
-    }
-}
-
-fn load(quant: Quant, words: &[u32], n4: usize, lane: usize, row: usize) -> i32 {
-    let low = range(quant).0;
-    match quant {
-        Quant::Q8 => i32::from((words[row * n4] >> (8 * lane)) as u8 as i8),
-        Quant::Q4 => (words[row / 2 * n4] >> nibble(row, lane) & 0xf) as i32 + low,
-        Quant::Q6 => {
-            let lower = words[row / 2 * n4] >> nibble(row, lane) & 0xf;
-            let upper = words[(HIGH_ROW + row / 4) * n4] >> pair(row, lane) & 0x3;
-            (lower | upper << 4) as i32 + low
-        }
-    }
-}
-
-/// First word of a Q6 block with upper bits.
-const HIGH_ROW: usize = 16;
-
-fn nibble(row: usize, lane: usize) -> usize {
-    16 * (row % 2) + 4 * lane
-}
-
-fn pair(row: usize, lane: usize) -> usize {
-    8 * (row % 4) + 2 * lane
 }
 
 #[cfg(test)]
@@ -252,11 +70,26 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_nothing() {
-        let layout = Layout { taps: 1, channels: 200, n: 1001 };
-        let values = wave(200 * 1001);
-        for quant in Quant::ALL {
-            assert_eq!(pack(quant, layout, &values), pack_columns(quant, layout, &values));
+    fn pieces_and_rows_of_a_table_change_nothing() {
+        for (taps, channels, n) in [(1, 70, 41), (1, 33, 7), (9, 40, 10)] {
+            let layout = Layout { taps, channels, n };
+            let (values, column) = (wave(n * channels * taps), channels * taps);
+            for quant in Quant::ALL {
+                let whole = pack(quant, layout, &values);
+                let mut columns = Packer::new(quant, layout);
+                values.chunks(8 * column).for_each(|piece| columns.push_columns(piece));
+                assert_eq!(columns.finish(), whole);
+                if taps > 1 {
+                    continue;
+                }
+                let table: Vec<f32> = (0..channels)
+                    .flat_map(|row| values.iter().skip(row).step_by(channels))
+                    .copied()
+                    .collect();
+                let mut rows = Packer::new(quant, layout);
+                table.chunks(32 * n).for_each(|piece| rows.push_rows(piece));
+                assert_eq!(rows.finish(), whole);
+            }
         }
     }
 

@@ -8,8 +8,10 @@ mod error;
 mod log_faults;
 mod run;
 mod source;
+mod transcoder;
 mod unet;
 
 pub use engine::Engine;
 pub use run::Run;
+pub use transcoder::Transcoder;
 pub use unet::UNet;

@@ -1,12 +1,6 @@
 //! Numbers of a file to f32.
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-
 use super::safetensors::Dtype;
-
-/// Numbers converted at once: small enough for the stack, large enough for `half`'s vector paths.
-const BLOCK: usize = 1024;
 
 /// Whether weights may be stored in this format.
 #[must_use]
@@ -18,31 +12,33 @@ pub fn readable(dtype: &Dtype) -> bool {
 pub fn append_f32(dtype: &Dtype, bytes: &[u8], numbers: &mut Vec<f32>) {
     match dtype {
         Dtype::F32 => numbers.extend(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes)),
-        Dtype::F16 => append_half(bytes, f16::from_le_bytes, numbers),
-        Dtype::Bf16 => append_half(bytes, bf16::from_le_bytes, numbers),
+        Dtype::F16 => {
+            numbers.extend(bytes.as_chunks().0.iter().map(|&bytes| half(u16::from_le_bytes(bytes))))
+        }
+        Dtype::Bf16 => numbers.extend(bytes.as_chunks().0.iter().map(|&[low, high]| brain(low, high))),
         _ => {}
     }
 }
 
-fn append_half<H: Copy + Default>(bytes: &[u8], from_le_bytes: fn([u8; 2]) -> H, numbers: &mut Vec<f32>)
-where
-    [H]: HalfFloatSliceExt,
-{
-    let mut halves = [H::default(); BLOCK];
-    let mut floats = [0.0; BLOCK];
-    for block in bytes.as_chunks().0.chunks(BLOCK) {
-        for (half, &bytes) in halves.iter_mut().zip(block) {
-            *half = from_le_bytes(bytes);
-        }
-        if let (Some(halves), Some(floats)) = (halves.get(..block.len()), floats.get_mut(..block.len())) {
-            halves.convert_to_f32_slice(floats);
-            numbers.extend_from_slice(floats);
-        }
-    }
+/// A number of f16, in operations that vector units have: WebAssembly has no conversion.
+#[inline(always)]
+fn half(bits: u16) -> f32 {
+    let bits = u32::from(bits);
+    // The exponent is too small by the difference of the biases; as a product, subnormal numbers come out right too.
+    let finite = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 127 - 15) << 23);
+    let endless = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(finite.to_bits() | endless | (bits & 0x8000) << 16)
+}
+
+#[inline(always)]
+fn brain(low: u8, high: u8) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes([low, high])) << 16)
 }
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     #[test]

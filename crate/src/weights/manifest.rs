@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::hash::FileHash;
 use super::source::{MAX_VOCABULARY_BYTES, Source, check_path, parse_json, read_to_string};
 use crate::error::{Error, Result};
 
@@ -95,11 +95,11 @@ impl Manifest {
     pub async fn verify(&self, source: &dyn Source) -> Result<()> {
         self.check_sizes(source).await?;
         for file in &self.files {
-            let mut hash = Sha256::new();
+            let mut hash = FileHash::default();
             for piece in super::pieces(0..file.size) {
-                hash.update(source.read(&file.path, piece).await?);
+                hash.update(&source.read(&file.path, piece).await?);
             }
-            if hex(&hash.finalize()) != file.sha256 {
+            if hash.hex() != file.sha256 {
                 let reason = "its SHA-256 is not the manifest's".to_owned();
                 return Err(Error::DamagedFile { file: file.path.clone(), reason });
             }

@@ -4,6 +4,7 @@ pub mod aliases;
 pub mod convert;
 pub mod dump;
 pub mod files;
+pub mod hash;
 pub mod manifest;
 pub mod pack;
 pub mod packed;
@@ -226,6 +227,12 @@ impl<'s> Weights<'s> {
     fn find(&self, name: &str) -> Option<&Entry> {
         let other = || aliases::alternatives(name).into_iter().find_map(|name| self.entries.get(&name));
         self.entries.get(name).or_else(other)
+    }
+
+    /// The file that has the tensor of this name.
+    fn place(&self, name: &str) -> &str {
+        let file = self.entries.get(name).and_then(|entry| self.files.get(entry.file));
+        file.unwrap_or(&self.place)
     }
 
     fn file(&self, entry: &Entry) -> String {

@@ -1,5 +1,5 @@
 import { EngineClient } from "../client/engine_client.ts";
-import { asEaselError } from "../shared/errors.ts";
+import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { isLocal, modelName } from "../shared/model_address.ts";
 import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
 import { stayAwake } from "./awake.ts";
@@ -10,6 +10,7 @@ import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
+import { quantFor } from "./quant_choice.ts";
 import { offerSettings } from "./settings/setting_choices.ts";
 import { endPicture, freshCanvas } from "./stage.ts";
 import {
@@ -49,25 +50,38 @@ export class App {
     this.#onLoadEnd = onLoadEnd;
   }
 
-  /** Waits for the user to ask for the first model; called again when more is known of it. */
+  /** Puts another model in the place of this one; `tune` may change what it says of its defaults. */
+  turnTo(model: URL, tune: (info: ModelInfo) => ModelInfo): void {
+    this.#model = model;
+    this.#tune = tune;
+    this.#close();
+    hideError();
+    showStatus("Looking for the model");
+    showProgress("");
+    this.#enter("loading");
+  }
+
+  /** Whether this is still about a model, and nobody has asked for it yet. */
+  waitsFor(model: URL): boolean {
+    return model === this.#model && this.#client === undefined;
+  }
+
+  /** Waits for the user to ask for the model; called again when more is known of it. */
   offer(survey: Survey | undefined): void {
-    if (this.#client) return;
     showOffer(this.#model.origin === location.origin ? undefined : modelName(this.#model), survey);
     hideProgress();
     this.#enter("offered", survey && survey.size - survey.kept);
   }
 
-  /** Loads another model in the place of this one; `tune` may change what it says of its defaults. */
-  open(model: URL, tune: (info: ModelInfo) => ModelInfo): Promise<void> {
-    this.#model = model;
-    this.#tune = tune;
-    return this.load();
+  /** Says why the model cannot be offered. */
+  refuse(error: EaselError): void {
+    this.#fail(error, "The model could not be found");
   }
 
   /** Loads the model into a new engine. */
   async load(device: DeviceChoice = this.#device): Promise<void> {
     this.#device = device;
-    this.#client?.close();
+    this.#close();
     const client = new EngineClient();
     this.#client = client;
     this.#stop = new AbortController();
@@ -81,7 +95,7 @@ export class App {
       this.#replay.canvasGone();
       const f16 = allowsF16(new URL(location.href));
       const [token, files] = [tokenFor(model), givenFiles(model)];
-      const params = { device, f16, model: model.href, token, files, canvas };
+      const params = { device, f16, model: model.href, token, files, quant: quantFor(model), canvas };
       const progress = new LoadProgress(isLocal(model));
       const onEvent = (event: LoadEvent) => {
         const state = event.type === "prepare" ? "loading" : "downloading";
@@ -140,10 +154,15 @@ export class App {
     this.#stop?.abort();
   }
 
-  #giveUpLoading(): void {
+  /** Ends the engine and what it is doing; nobody hears of that any more. */
+  #close(): void {
     const client = this.#client;
     this.#client = undefined;
     client?.close();
+  }
+
+  #giveUpLoading(): void {
+    this.#close();
     showStatus("Loading was cancelled");
     hideProgress();
     this.#enter("failed");
@@ -168,8 +187,9 @@ export class App {
 
   #fail(thrown: unknown, status: string): void {
     const error = asEaselError(thrown);
-    const again = this.#state === "loading" || this.#state === "downloading" || FATAL.has(error.code);
-    endPicture();
+    const drawing = this.#state === "running" || this.#state === "stopping";
+    const again = !drawing || FATAL.has(error.code);
+    if (drawing) endPicture();
     showError(error);
     showStatus(status);
     hideProgress();

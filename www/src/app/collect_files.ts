@@ -6,8 +6,10 @@ import type { GivenFile } from "../shared/protocol.ts";
 const MOST_FILES = 20_000;
 
 /** Those of a file field; with `webkitdirectory`, its whole folder. */
-export function filesOfField(list: FileList): GivenFile[] {
-  return [...list].map((file) => given(file.webkitRelativePath || file.name, file));
+export async function filesOfField(list: readonly File[]): Promise<GivenFile[]> {
+  const found: GivenFile[] = [];
+  for (const file of list) add(found, given(file.webkitRelativePath || file.name, file));
+  return found;
 }
 
 /** Those below a folder that was picked. */

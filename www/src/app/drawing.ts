@@ -3,7 +3,7 @@
 import type { EngineClient } from "../client/engine_client.ts";
 import { Pace } from "../shared/pace.ts";
 import type { GenerateEvent, GenerateParams, Outcome } from "../shared/protocol.ts";
-import { announceFinished, type FinishedPicture } from "./finished.ts";
+import { announceFinished, announceOffered, type FinishedPicture } from "./finished.ts";
 import type { Replay } from "./process/replay.ts";
 import { Take } from "./process/take.ts";
 import { addToSeries, beginSeries } from "./series.ts";
@@ -23,6 +23,7 @@ export async function draw(
 ): Promise<number> {
   beginSeries(count);
   withdrawDownload();
+  announceOffered(undefined);
   showWarnings([]);
   showStage();
   const progress = new SeriesProgress(count);
@@ -72,8 +73,10 @@ function finish(
   announceFinished(finished);
 }
 
-function offer({ png, params: { prompt, seed } }: FinishedPicture): void {
-  offerDownload(png, prompt, seed);
+function offer(picture: FinishedPicture): void {
+  const { prompt, seed } = picture.params;
+  offerDownload(picture.png, prompt, seed);
+  announceOffered(picture);
 }
 
 function sayDone({ width, height, seed }: GenerateParams, count: number): void {

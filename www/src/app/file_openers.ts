@@ -1,6 +1,7 @@
 // The ways to give files to the page: two buttons, and the whole window as a target for drops.
 import type { GivenFile } from "../shared/protocol.ts";
 import { filesOfDrop, filesOfField, filesOfFolder } from "./collect_files.ts";
+import { holdsOnly, registerTaker } from "./drop.ts";
 import { element } from "./elements.ts";
 import { chooseFolder } from "./folder_picker.ts";
 
@@ -18,37 +19,20 @@ export function setUpFileOpeners(take: Take): void {
     if (chosen === "unsupported") folder.click();
     else if (chosen !== "cancelled") take(filesOfFolder(chosen));
   });
-  setUpDrops(take);
+  registerTaker({
+    hint: "Drop a model's folder or .safetensors file to open it",
+    takes: (transfer) => transfer.types.includes("Files") && !holdsOnly(transfer, "image/"),
+    take: (transfer) => take(filesOfDrop(transfer)),
+  });
 }
 
 function field(id: string, take: Take): HTMLInputElement {
   const input = element(id, HTMLInputElement);
   input.addEventListener("change", () => {
     if (!input.files) return;
-    take(Promise.resolve(filesOfField(input.files)));
+    take(filesOfField([...input.files]));
     // The same files may be given again.
     input.value = "";
   });
   return input;
-}
-
-function setUpDrops(take: Take): void {
-  const hint = element("drop-hint", HTMLElement);
-  const hasFiles = ({ dataTransfer }: DragEvent) => dataTransfer?.types.includes("Files") ?? false;
-  const over = (event: DragEvent) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    hint.hidden = false;
-  };
-  addEventListener("dragenter", over);
-  addEventListener("dragover", over);
-  addEventListener("dragleave", ({ relatedTarget }) => {
-    if (!relatedTarget) hint.hidden = true;
-  });
-  addEventListener("drop", (event) => {
-    hint.hidden = true;
-    if (!event.dataTransfer || !hasFiles(event)) return;
-    event.preventDefault();
-    take(filesOfDrop(event.dataTransfer));
-  });
 }

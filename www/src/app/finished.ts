@@ -21,3 +21,15 @@ export function onFinished(listener: (picture: FinishedPicture) => void): void {
 export function announceFinished(picture: FinishedPicture): void {
   for (const listener of listeners) listener(picture);
 }
+
+const watchers: ((picture: FinishedPicture | undefined) => void)[] = [];
+
+/** Calls `watcher` with the finished picture that the stage offers now, `undefined` when it offers none. */
+export function onOffered(watcher: (picture: FinishedPicture | undefined) => void): void {
+  watchers.push(watcher);
+}
+
+/** Tells all watchers what is offered now. */
+export function announceOffered(picture: FinishedPicture | undefined): void {
+  for (const watcher of watchers) watcher(picture);
+}

@@ -29,6 +29,7 @@ let defaults: Partial<Record<Field, string>> = {};
 let seedUsed = false;
 let model = "";
 const listeners: (() => void)[] = [];
+const additions: ((params: GenerateParams) => GenerateParams)[] = [];
 
 const form = element("form", HTMLFormElement);
 export const prompt = fields.prompt;
@@ -122,7 +123,7 @@ export function readForm(): GenerateParams | undefined {
   if (!form.reportValidity()) return undefined;
   if (seedUsed && !lock.checked) setField("seed", randomSeed());
   const { prompt, negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
-  return {
+  const params: GenerateParams = {
     prompt: prompt.value,
     negative_prompt: negative_prompt.value,
     steps: steps.valueAsNumber,
@@ -132,6 +133,12 @@ export function readForm(): GenerateParams | undefined {
     width: width.valueAsNumber,
     height: height.valueAsNumber,
   };
+  return additions.reduce((before, add) => add(before), params);
+}
+
+/** Lets `add` complete what `readForm` returns, with what is not in a field of the form. */
+export function onReadForm(add: (params: GenerateParams) => GenerateParams): void {
+  additions.push(add);
 }
 
 /** How many pictures to draw, each with the seed after the one before. */

@@ -1,6 +1,6 @@
 import { builtPlaces } from "../shared/built_places.ts";
 import { BUNDLED } from "../shared/bundled_model.ts";
-import { modelAddress } from "../shared/model_address.ts";
+import { isLocal, modelAddress } from "../shared/model_address.ts";
 import type { DeviceChoice } from "../shared/protocol.ts";
 
 /** What the page's address asks for. */
@@ -29,6 +29,12 @@ export function locationOf(page: URL, { model, bundled }: Wish): URL {
   if (bundled) url.searchParams.delete("model");
   else url.searchParams.set("model", model.href);
   return url;
+}
+
+/** What names a model in a link to this page; `undefined` for the bundled one, and for files that only this device has. */
+export function modelInLink(model: URL, page: URL): string | undefined {
+  if (isLocal(model) || model.href === new URL(BUNDLED, new URL(".", page)).href) return undefined;
+  return model.origin === page.origin ? model.pathname : model.href;
 }
 
 /** Whether `?precision=f16` lets the GPU compute in f16. */

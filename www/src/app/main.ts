@@ -1,5 +1,5 @@
 // Entry of the page: puts the parts together.
-import { asEaselError } from "../shared/errors.ts";
+import { asEaselError, EaselError } from "../shared/errors.ts";
 import { isLocal } from "../shared/model_address.ts";
 import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
@@ -8,6 +8,7 @@ import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from 
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
 import { ModelList } from "./model_list.ts";
 import { keepOpen } from "./open_panels.ts";
+import { setUpPictures, takeLink } from "./pictures.ts";
 import { offerStyles } from "./prompt/style_chips.ts";
 import { setUpWeightKeys } from "./prompt/weight_keys.ts";
 import { reserveSettings } from "./settings/setting_choices.ts";
@@ -22,30 +23,37 @@ const select = element("device", HTMLSelectElement);
 const models = new ModelList(open);
 let app: App | undefined;
 
-/** Loads what the page's address asks for. */
-function start(): void {
+/** Turns to what the page's address asks for; `named` says that the user has just typed it. */
+function start(named: boolean): void {
   try {
+    const link = takeLink();
     const wish = readLocation(new URL(location.href));
     const { model, device } = wish;
     select.value = device ?? select.value;
     dress(wish);
-    if (app) return void app.open(model, tuneOf(wish));
-    app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
-    void loadOrOffer(app, model);
+    if (link) useSettings(link, "A link has filled the form.");
+    if (app) app.turnTo(model, tuneOf(wish));
+    else app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
+    void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
     refuse(error);
   }
 }
 
 /**
- * A model that is not here yet is a question to the user; a local one has only one answer. Another site hears of it only
- * when the answer is yes.
+ * A model that is not here yet is a question to the user; a local one has only one answer. Another site's is asked for its
+ * size (`ask`) when the user named it, and else hears of it only when the answer is yes.
  */
-async function loadOrOffer(first: App, model: URL): Promise<void> {
-  const known = await models.survey(model, false);
-  if (known?.whole || isLocal(model)) return first.load();
-  first.offer(known);
-  if (!known && model.origin === location.origin) first.offer(await models.survey(model, true));
+async function loadOrOffer(app: App, model: URL, ask: boolean): Promise<void> {
+  const known = await models.survey(model, false).catch(() => undefined);
+  if (!app.waitsFor(model)) return;
+  if (known?.whole || isLocal(model)) return app.load();
+  app.offer(known);
+  if (known || !ask) return;
+  const asked = await models.survey(model, true).catch(asEaselError);
+  if (!app.waitsFor(model)) return;
+  if (asked instanceof EaselError) app.refuse(asked);
+  else app.offer(asked);
 }
 
 /** Goes to a model that the user named; throws when the name leads nowhere. */
@@ -53,7 +61,7 @@ function open(name: string): void {
   const page = new URL(location.href);
   page.searchParams.set("model", name);
   history.pushState(undefined, "", locationOf(page, readLocation(page)));
-  start();
+  start(true);
 }
 
 function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
@@ -95,8 +103,10 @@ keepOpen("process", matchMedia("(min-width: 46rem)").matches);
 onFormChange(() => {
   if (isStageEmpty()) reserve(Number(fieldValue("width")), Number(fieldValue("height")));
 });
+const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
 element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
-addEventListener("popstate", start);
-start();
+addEventListener("popstate", () => start(false));
+start(false);
+document.documentElement.dataset.dressed = "";
 keepPage();

@@ -13,12 +13,14 @@ import { chooseFolder } from "./folder_picker.ts";
 import { givenFiles, noteFiles } from "./given_files.ts";
 import { readLocation } from "./location.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
+import { noteQuant } from "./quant_choice.ts";
 import { sentence } from "./status.ts";
 import { forgetToken, giveToken, tokenFor } from "./token.ts";
 
 const panel = element("models", HTMLDetailsElement);
 const form = element("open-model", HTMLFormElement);
 const address = element("model-address", HTMLInputElement);
+const quant = element("model-quant", HTMLSelectElement);
 const token = element("token", HTMLInputElement);
 const keepToken = element("keep-token", HTMLInputElement);
 const tokenNote = element("token-note", HTMLElement);
@@ -56,11 +58,11 @@ export class ModelList {
     this.#showToken();
   }
 
-  /** What is known of a model without its host, or with `ask` from there; `undefined` where that fails. */
+  /** What is known of a model: what this browser keeps of it or, with `ask`, what its host says. */
   async survey(model: URL, ask: boolean): Promise<Survey | undefined> {
     this.#client ??= new EngineClient();
     const params = { model: model.href, token: tokenFor(model), files: givenFiles(model), ask };
-    return (await this.#client.request("survey", params).catch(() => undefined)) ?? undefined;
+    return (await this.#client.request("survey", params)) ?? undefined;
   }
 
   /** Shows what is kept now, when anybody can see it. */
@@ -72,7 +74,11 @@ export class ModelList {
     problem.textContent = "";
     try {
       const name = address.value.trim();
-      if (token.value) this.#takeToken(name);
+      const page = new URL(location.href);
+      page.searchParams.set("model", name);
+      const { model } = readLocation(page);
+      if (token.value) this.#takeToken(model);
+      noteQuant(model, quant.value);
       this.#open(name);
     } catch (error) {
       problem.textContent = sentence(asEaselError(error).message);
@@ -86,6 +92,7 @@ export class ModelList {
       this.#client ??= new EngineClient();
       const found = await this.#client.request("recognise", { files: await files });
       noteFiles(new URL(found.address), found.files);
+      noteQuant(new URL(found.address), quant.value);
       this.#open(found.address);
     } catch (error) {
       panel.open = true;
@@ -94,10 +101,8 @@ export class ModelList {
     }
   }
 
-  #takeToken(name: string): void {
-    const page = new URL(location.href);
-    page.searchParams.set("model", name);
-    giveToken(readLocation(page).model, token.value.trim(), keepToken.checked);
+  #takeToken(model: URL): void {
+    giveToken(model, token.value.trim(), keepToken.checked);
     token.value = "";
   }
 
@@ -134,7 +139,10 @@ export class ModelList {
       return said;
     };
     return {
-      open: () => this.#open(model),
+      open: () => {
+        noteQuant(new URL(model), "auto");
+        this.#open(model);
+      },
       finish: (signal, onEvent) =>
         attempt(async (client) => {
           const address = new URL(model);

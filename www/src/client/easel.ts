@@ -180,11 +180,11 @@ async function loadInto(
   client: EngineClient,
   model: string,
   { others }: EngineFiles,
-  { device = "auto", precision, token, onProgress }: LoadOptions,
+  { device = "auto", precision, quant = "auto", token, onProgress }: LoadOptions,
 ): Promise<Loaded> {
   // Nobody sees this one; steps bring pictures of it.
   const canvas = new OffscreenCanvas(1, 1);
-  const own = { files: undefined, engineFiles: others, canvas };
+  const own = { files: undefined, quant, engineFiles: others, canvas };
   return client.request(
     "load",
     { device, f16: precision === "f16", model, token, ...own },

@@ -10,6 +10,7 @@ export type {
   ModelInfo,
   Picture,
   Progress,
+  QuantChoice,
   Snapshot,
   Step,
 } from "./types.ts";

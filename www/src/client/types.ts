@@ -1,7 +1,7 @@
 // What the engine's users give and get.
-import type { Device, DeviceChoice, ModelInfo, Snapshot } from "../shared/protocol.ts";
+import type { Device, DeviceChoice, ModelInfo, QuantChoice, Snapshot } from "../shared/protocol.ts";
 
-export type { Device, DeviceChoice, ModelInfo, Snapshot };
+export type { Device, DeviceChoice, ModelInfo, QuantChoice, Snapshot };
 
 /** Something that takes a while. */
 export interface Progress {
@@ -21,6 +21,8 @@ export interface LoadOptions {
   device?: DeviceChoice | undefined;
   /** `f16` lets a GPU that can compute products in half precision, where it measures that to be faster. */
   precision?: "f32" | "f16" | undefined;
+  /** How weights are packed when the model is fetched first: `auto`, the default, packs large ones; `none` leaves them. */
+  quant?: QuantChoice | undefined;
   /** Access token for gated models. It is sent to the origin of the model's address and nowhere else. */
   token?: string | undefined;
   /** The hub that `owner/name` means; Hugging Face where nothing is said. */

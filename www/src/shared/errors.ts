@@ -18,6 +18,7 @@ export type PageErrorCode =
   | "bad_archive"
   | "bad_path"
   | "unreadable_file"
+  | "bad_picture"
   | "quota"
   | "storage"
   | "cancelled"

@@ -19,6 +19,12 @@ export interface GivenFile {
 /** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
 export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
 
+/** How the weights of a model are packed when it is fetched; `docs/quantization.md` has the formats. */
+export type Quant = "q8" | "q6" | "q4" | "mixed";
+
+/** `none` leaves weights as they are published; `auto` takes what is kept, or decides by size. */
+export type QuantChoice = Quant | "none" | "auto";
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -29,6 +35,7 @@ export interface LoadParams {
   token: string | undefined;
   /** Files of a local model, by their paths in it, where the page has them. */
   files: GivenFile[] | undefined;
+  quant: QuantChoice;
   canvas: OffscreenCanvas;
   /** Addresses of what the worker fetches for itself, where its script does not know them. */
   engineFiles?: { wasm: string; merges: string } | undefined;

@@ -1,6 +1,6 @@
 // One file from its place into the store: what is kept stays, what is missing or damaged is fetched.
 import { sha256 } from "@noble/hashes/sha2.js";
-import { EaselError } from "../shared/errors.ts";
+import { asEaselError, EaselError } from "../shared/errors.ts";
 import { hex } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
@@ -17,14 +17,22 @@ export interface FileDownload {
   source: ByteSource;
   /** Told of bytes that are there, as they come. */
   onBytes: (bytes: number) => void;
+  /** Told of the hashes of all chunks, when all of the file has proved right. */
+  onHashes: (chunkSha256: string[]) => Promise<void>;
 }
 
 /** Makes a file whole; its record is written when all of it has proved right. */
 export async function completeFile(download: FileDownload): Promise<void> {
   const { address, file, store } = download;
   for (let round = 1; round <= ROUNDS; round += 1) {
-    const digest = await completeChunks(download);
+    const hashes: string[] = [];
+    const digest = await completeChunks(download, hashes).catch((error) => {
+      // The source of a packed file has a hash of its own, and has just found another.
+      if (!file.packing || asEaselError(error).code !== "damaged_file") throw error;
+      return undefined;
+    });
     if (digest === (file.sha256 ?? "")) {
+      await download.onHashes(hashes);
       await store.putFile(address, file.path, { size: file.size, chunkSize: file.chunkSize, sha256: digest });
       return;
     }
@@ -35,25 +43,32 @@ export async function completeFile(download: FileDownload): Promise<void> {
   throw damaged(file.path);
 }
 
-/** The SHA-256 of all chunks, or "" where there is nothing to compare it with. */
-async function completeChunks(download: FileDownload): Promise<string> {
+/** The SHA-256 of all chunks, or "" where there is nothing to compare it with; adds that of each to `hashes`. */
+async function completeChunks(download: FileDownload, hashes: string[]): Promise<string> {
   const { address, file, store, onBytes } = download;
   const hash = file.sha256 ? sha256.create() : undefined;
   const kept = new Set((await store.chunkKeys(address, file.path)).map(([, index]) => index));
   const count = chunkCount(file);
   let failures = 0;
+  let checkpoint: ArrayBuffer | undefined;
   for (let index = 0; index < count; ) {
     const chunk = kept.delete(index) ? await intactChunk(store, address, file, index) : undefined;
     if (chunk) {
       hash?.update(new Uint8Array(chunk.data));
+      hashes.push(hex(chunk.sha256));
+      checkpoint = chunk.checkpoint;
       onBytes(chunk.data.byteLength);
       index += 1;
       continue;
     }
+    // Of a packed file only the source has a hash, which goes over all that follows.
+    if (file.packing && !file.chunkSha256) kept.clear();
     const end = Math.min(count, ...kept);
     const before = index;
-    for await (const data of keepChunks(bytesOf(download, index, end), download, index)) {
+    const bytes = bytesOf(download, index, end, checkpoint);
+    for await (const { data, sha256 } of keepChunks(bytes, download, index)) {
       hash?.update(new Uint8Array(data));
+      hashes.push(hex(sha256));
       index += 1;
     }
     // The source gave a chunk that is not the manifest's, and that one is next.
@@ -68,9 +83,10 @@ async function* bytesOf(
   { file, source, onBytes }: FileDownload,
   first: number,
   end: number,
+  checkpoint: ArrayBuffer | undefined,
 ): AsyncGenerator<Uint8Array> {
   const range = { start: first * file.chunkSize, end: Math.min(file.size, end * file.chunkSize) };
-  for await (const piece of source.read(range)) {
+  for await (const piece of source.read(range, checkpoint)) {
     onBytes(piece.length);
     yield piece;
   }
@@ -82,16 +98,18 @@ async function* bytesOf(
  */
 async function* keepChunks(
   bytes: AsyncIterable<Uint8Array>,
-  { address, file, store }: FileDownload,
+  { address, file, store, source }: FileDownload,
   first: number,
-): AsyncGenerator<ArrayBuffer> {
+): AsyncGenerator<Chunk> {
   let index = first;
   for await (const data of inChunks(bytes, file.chunkSize)) {
     const sha256 = await crypto.subtle.digest("SHA-256", data);
     const expected = file.chunkSha256?.[index];
     if (expected !== undefined && hex(sha256) !== expected) return;
-    await store.putChunk(address, [file.path, index], { data, sha256 });
-    yield data;
+    const checkpoint = source.checkpoint?.();
+    const chunk = checkpoint ? { data, sha256, checkpoint } : { data, sha256 };
+    await store.putChunk(address, [file.path, index], chunk);
+    yield chunk;
     index += 1;
   }
 }

@@ -5,7 +5,7 @@ import { completeFile } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
 import { keptBytes } from "./kept.ts";
 import { alone } from "./locks.ts";
-import { type Plan, type Planned, planBytes } from "./plan.ts";
+import { type Plan, type Planned, type PlannedFile, planBytes } from "./plan.ts";
 import { bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
@@ -101,13 +101,22 @@ export class ModelDownload {
       }
       const read = contents.get(file.path);
       const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
-      await completeFile({ address, file, store, source, onBytes }).catch(async (error) => {
+      const onHashes = (hashes: string[]) => this.#note(plan, file, hashes);
+      await completeFile({ address, file, store, source, onBytes, onHashes }).catch(async (error) => {
         throw asEaselError(error).code === "quota" ? await outOfRoom(total - loaded) : error;
       });
     }
     const record = await store.model(address);
     await store.putModel(address, { started: Date.now(), ...record, plan, finished: Date.now() });
     return plan;
+  }
+
+  /** What a packed file is has no hash before it was made; from then on a damaged chunk can be made again alone. */
+  async #note(plan: Plan, file: PlannedFile, chunkSha256: string[]): Promise<void> {
+    if (!file.packing || file.chunkSha256) return;
+    file.chunkSha256 = chunkSha256;
+    const record = await this.#store.model(this.#address);
+    await this.#store.putModel(this.#address, { started: Date.now(), ...record, plan });
   }
 
   /** Makes a plan the model's; kept files that another plan was about go. */

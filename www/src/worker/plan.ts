@@ -1,6 +1,7 @@
 // What is known of a model's files before they are fetched.
-import type { Licence } from "../shared/protocol.ts";
+import type { Licence, Quant } from "../shared/protocol.ts";
 import { type Manifest, parseManifest } from "./manifest.ts";
+import type { Packing } from "./packing.ts";
 
 /** What is known of a file before it is fetched. */
 export interface PlannedFile {
@@ -10,9 +11,11 @@ export interface PlannedFile {
   sha256?: string;
   /** Bytes of a chunk; the last one may be smaller. */
   chunkSize: number;
-  /** Of each chunk, where the manifest tells it. */
+  /** Of each chunk, where the manifest tells it, or once a packed file was whole. */
   chunkSha256?: string[];
   validator?: string;
+  /** How it is made of its source's file, where it is packed on arrival; all else here is about the packed file. */
+  packing?: Packing;
 }
 
 /** The files of a model at one moment. */
@@ -24,6 +27,8 @@ export interface Plan {
   licence?: Licence;
   /** Path of the file that is all of the model, where it is a checkpoint and not a folder in diffusers layout. */
   checkpoint?: string;
+  /** How weights were to be packed that were not packed already. */
+  quant?: Quant | "none";
   files: PlannedFile[];
 }
 

@@ -9,8 +9,13 @@ import type { Plan, Planned, PlannedFile } from "./plan.ts";
 /** The bytes of one file, to be read as often as needed. */
 export interface ByteSource {
   readonly size: number;
-  /** The bytes of `range` in order, in pieces of any size; ends when all have come, or throws. */
-  read(range: Range): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /**
+   * The bytes of `range` in order, in pieces of any size; ends when all have come, or throws. `checkpoint` is what this
+   * source or an earlier one said when the bytes before `range` had been read.
+   */
+  read(range: Range, checkpoint?: ArrayBuffer): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** What a later source needs to go on after the bytes that were read last; only some need anything. */
+  checkpoint?(): ArrayBuffer | undefined;
 }
 
 /** A model in the place that it comes from. */

@@ -77,9 +77,10 @@ function fileName(address: URL): string {
 }
 
 function noModel(files: readonly GivenFile[]): EaselError {
-  const [known] = files.filter(({ path }) => otherFormat(path) !== undefined);
+  const known = files.find(({ path }) => otherFormat(path) !== undefined);
   const reason = known && `${known.path} ${otherFormat(known.path)}`;
-  const what = files.length === 1 ? `${files[0]?.path} is no model` : `there is no ${MODEL_INDEX} in it`;
+  const alone = files.find(({ path }) => !path.includes("/"));
+  const what = alone ? `${alone.path} is no model` : `there is no ${MODEL_INDEX} in it`;
   const advice = "a model is a folder in diffusers layout or one .safetensors file";
   return new EaselError("not_a_model_file", reason ?? `${what}: ${advice}`);
 }

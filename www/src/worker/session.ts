@@ -1,5 +1,9 @@
 import init, { Engine, type Run } from "easel-wasm";
+import { version } from "../../../package.json";
 import { EaselError } from "../shared/errors.ts";
+import { formatInfotext } from "../shared/infotext.ts";
+import { modelName } from "../shared/model_address.ts";
+import { withText } from "../shared/png_text.ts";
 import type {
   Device,
   GenerateEvent,
@@ -9,15 +13,18 @@ import type {
   LoadParams,
   Outcome,
 } from "../shared/protocol.ts";
+import { settingsOf } from "../shared/settings.ts";
 import { useMerges } from "./clip_merges.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
+import { PackingProvider } from "./packing.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
+import { makeTranscoder } from "./transcoder.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -26,6 +33,9 @@ export class Session {
   #running = false;
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
+  /** What files say of the model. */
+  #model = "";
+  #ownSampler = "";
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
@@ -46,11 +56,14 @@ export class Session {
     this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
     const options = { ...USUAL, token: params.token, signal, emit };
-    const provider = providerOf(new URL(params.model), params.files, options);
+    const published = providerOf(new URL(params.model), params.files, options);
+    const provider = new PackingProvider(published, params.quant, makeTranscoder);
     const source = await ModelSource.open(provider, options);
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
     const info = await engine.load(source, onPart, source.checkpoint);
+    this.#model = modelName(new URL(params.model));
+    this.#ownSampler = info.sampler;
     engine.attach(params.canvas);
     this.#canvas = params.canvas;
     const loaded: Loaded = { info, device: decision.device, adapter: decision.adapter ?? engine.adapter };
@@ -75,11 +88,19 @@ export class Session {
       run = await engine.start(params);
       const { total, warnings } = run;
       emit({ type: "started", total, warnings, picture: await snapshot(canvas) });
-      return await draw(run, canvas, signal, emit);
+      return this.#signed(await draw(run, canvas, signal, emit), params);
     } finally {
       run?.free();
       this.#running = false;
     }
+  }
+
+  /** The outcome with the settings in its file. */
+  #signed(outcome: Outcome, params: GenerateParams): Outcome {
+    if (outcome.type !== "finished") return outcome;
+    const sampler = params.sampler || this.#ownSampler;
+    const text = formatInfotext(settingsOf({ ...params, sampler }, this.#model), `easel ${version}`);
+    return { ...outcome, png: withText(outcome.png, "parameters", text) };
   }
 
   #loaded(): { engine: Engine; canvas: OffscreenCanvas } {

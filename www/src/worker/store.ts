@@ -24,6 +24,8 @@ export interface FileRecord {
 export interface Chunk {
   data: ArrayBuffer;
   sha256: ArrayBuffer;
+  /** What its source needs to go on after it. */
+  checkpoint?: ArrayBuffer;
 }
 
 /** Place of a chunk: path of its file and number in it. */

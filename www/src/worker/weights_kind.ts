@@ -2,14 +2,10 @@
 import { EaselError } from "../shared/errors.ts";
 import type { Plan } from "./plan.ts";
 import type { ByteSource, Provider } from "./provider.ts";
+import { LENGTH_BYTES, readHeader } from "./safetensors.ts";
 
 /** `checkpoint`: a whole model; `lora`: changes to the layers of one; `embedding`: new words; `part`: weights of one network. */
 export type WeightsKind = "checkpoint" | "lora" | "embedding" | "part";
-
-/** Bytes before the JSON, which hold its length. */
-const LENGTH_BYTES = 8;
-/** Most bytes of the JSON, as the engine takes them. */
-const LONGEST_HEADER = 100_000_000;
 
 const UNET = "model.diffusion_model.";
 /** Places of the other networks in a checkpoint, under the names of each family. */
@@ -55,12 +51,7 @@ export async function checkCheckpoint(provider: Provider, plan: Plan): Promise<v
 }
 
 async function tensorNames(name: string, source: ByteSource): Promise<string[]> {
-  const bad = (reason: string) =>
-    new EaselError("bad_safetensors", `${name} is damaged or not a safetensors file: ${reason}`);
-  if (source.size < LENGTH_BYTES) throw bad("it ends before its header");
-  const length = Number(new DataView(await readAll(source, 0, LENGTH_BYTES)).getBigUint64(0, true));
-  if (length > LONGEST_HEADER || length > source.size - LENGTH_BYTES) throw bad("its header is too long");
-  const text = new TextDecoder().decode(await readAll(source, LENGTH_BYTES, LENGTH_BYTES + length));
+  const text = new TextDecoder().decode((await readHeader(name, source)).subarray(LENGTH_BYTES));
   try {
     const header: unknown = JSON.parse(text);
     if (typeof header === "object" && header !== null) {
@@ -69,11 +60,6 @@ async function tensorNames(name: string, source: ByteSource): Promise<string[]> 
   } catch {
     // Said below.
   }
-  throw bad("its header is not a JSON object");
-}
-
-async function readAll(source: ByteSource, start: number, end: number): Promise<ArrayBuffer> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for await (const piece of source.read({ start, end })) pieces.push(piece);
-  return new Blob(pieces).arrayBuffer();
+  const reason = "its header is not a JSON object";
+  throw new EaselError("bad_safetensors", `${name} is damaged or not a safetensors file: ${reason}`);
 }

@@ -11,11 +11,13 @@ import type {
 } from "../shared/protocol.ts";
 import { deleteModel, listModels, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
+import { PackingProvider } from "./packing.ts";
 import { providerOf } from "./provider.ts";
 import { recognise } from "./recognise.ts";
 import { dropOldArchives, saveToArchive, saveToFolder } from "./saving.ts";
 import { Session } from "./session.ts";
 import { Store } from "./store.ts";
+import { makeTranscoder } from "./transcoder.ts";
 
 const session = new Session();
 const running = new Map<number, AbortController>();
@@ -69,7 +71,8 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    const provider = providerOf(new URL(model), request.params.files, options);
+    const published = providerOf(new URL(model), request.params.files, options);
+    const provider = new PackingProvider(published, "auto", makeTranscoder);
     const download = new ModelDownload(provider, store, options);
     if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
     await download.complete();

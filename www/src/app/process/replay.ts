@@ -81,9 +81,10 @@ export class Replay {
     for (const button of this.#stages) button.disabled = frames.length < 2;
     scrubber.max = String(Math.max(0, frames.length - 1));
     const tiles = frames.map(({ picture }) => picture);
-    if (tiles.length !== strip.childElementCount || tiles.at(-1) !== strip.lastElementChild) {
-      strip.replaceChildren(...tiles);
-    }
+    const there = strip.childElementCount;
+    // A step adds a tile; moving the others would lay all of them out anew.
+    if (strip.lastElementChild === (tiles[there - 1] ?? null)) strip.append(...tiles.slice(there));
+    else strip.replaceChildren(...tiles);
     this.#go(this.#position);
   }
 

@@ -1,0 +1,74 @@
+//! Addresses of files on hosts.
+
+/// A path as addresses spell it.
+pub(super) fn encoded(path: &str) -> String {
+    let mut text = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                text.push(byte as char)
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// Where a redirect of `url` to `to` leads.
+pub(super) fn joined(url: &str, to: &str) -> String {
+    if to.contains("://") {
+        return to.to_owned();
+    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    if let Some(host) = to.strip_prefix("//") {
+        return format!("{scheme}://{host}");
+    }
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    match to.strip_prefix('/') {
+        Some(path) => format!("{scheme}://{host}/{path}"),
+        None => format!(
+            "{scheme}://{host}/{}{to}",
+            path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"))
+        ),
+    }
+}
+
+/// The folder of a hub at a commit; `None` for what is no folder of a hub, or of a commit already.
+pub(super) fn pinned(base: &str, commit: Option<&str>) -> Option<String> {
+    let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let commit = commit.filter(|commit| is_commit(commit))?;
+    let (before, rest) = base.split_once("/resolve/")?;
+    let (revision, folder) = rest.split_once('/')?;
+    (!is_commit(revision)).then(|| format!("{before}/resolve/{commit}/{folder}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects() {
+        let url = "https://a.example/x/resolve/main/y.bin";
+        for (to, expected) in [
+            ("https://b.example/z?q", "https://b.example/z?q"),
+            ("//b.example/z", "https://b.example/z"),
+            ("/z", "https://a.example/z"),
+            ("z", "https://a.example/x/resolve/main/z"),
+        ] {
+            assert_eq!(joined(url, to), expected);
+        }
+        assert_eq!(joined("https://a.example", "z"), "https://a.example/z");
+    }
+
+    #[test]
+    fn commits() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let base = "https://a.example/o/n/resolve/main/sub/";
+        let pinned_base = format!("https://a.example/o/n/resolve/{commit}/sub/");
+        assert_eq!(pinned(base, Some(commit)), Some(pinned_base.clone()));
+        assert_eq!(pinned(&pinned_base, Some(commit)), None);
+        assert_eq!(pinned(base, Some("main")), None);
+        assert_eq!(pinned("https://a.example/models/", Some(commit)), None);
+        assert_eq!(encoded("a b/ü.json"), "a%20b/%C3%BC.json");
+    }
+}

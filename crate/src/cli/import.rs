@@ -1,0 +1,148 @@
+//! `easel import`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use easel::error::{Error, Result};
+use easel::pipeline::{Description, Part};
+use easel::quantization::Policy;
+use easel::weights::manifest::Manifest;
+use easel::weights::pack::import_part;
+use easel::weights::single_file::SingleFileSource;
+use easel::weights::source::Source;
+
+use super::http::HttpSource;
+use super::model::{CheckpointOptions, ModelFiles};
+use super::pack::{copy_texts, finish, texts};
+use super::packed_folder::PackedFolder;
+use super::parse;
+
+/// Files of a model on a host that are not weights, where there is no list of them.
+const TEXTS: [&str; 4] = ["README.md", "LICENSE", "LICENSE.md", "model_index.json"];
+const TEXTS_OF_PART: [&str; 8] = [
+    "config.json",
+    "scheduler_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+];
+
+#[derive(Args)]
+pub(super) struct Import {
+    /// Folder in diffusers layout, single-file checkpoint (.safetensors), `owner/name` of the hub, or address (https) of
+    /// a folder or of a checkpoint.
+    source: String,
+    /// Folder to write; it must not exist. An import that was interrupted goes on.
+    #[arg(long)]
+    out: PathBuf,
+    /// q8, q6, q4, or mixed: q4 with the sensitive layers finer. Weights that are packed already stay as they are.
+    #[arg(long, default_value = "mixed", value_parser = parse::<Policy>)]
+    quant: Policy,
+    /// Largest size of a weights file, but for single tensors beyond it.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    shard_mib: u64,
+    /// Host that `owner/name` is on.
+    #[arg(long, env = "EASEL_HUB", default_value = "https://huggingface.co/")]
+    hub: String,
+    #[command(flatten)]
+    checkpoint: CheckpointOptions,
+}
+
+pub(super) async fn run(options: &Import) -> Result<()> {
+    let place = Path::new(&options.source);
+    if place.exists() {
+        return from_disk(place, options).await;
+    }
+    let http = HttpSource::new(&address(&options.source, &options.hub)?)?;
+    let of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
+    let now = || http.progress();
+    let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
+    earlier.iter().for_each(|progress| http.go_on(progress));
+    let written = from_host(&http, options, &mut folder).await;
+    // What came of a file that proves wrong cannot be told from the rest.
+    if !matches!(written, Err(Error::DamagedFile { .. })) {
+        folder.keep();
+    }
+    written?;
+    finish(folder, &options.out)
+}
+
+async fn from_disk(place: &Path, options: &Import) -> Result<()> {
+    let source = ModelFiles::at(place, &options.checkpoint).open().await?;
+    let verification = source.verify();
+    let parts = Description::read(&source).await?.parts();
+    let mut folder = PackedFolder::create(&options.out)?;
+    import_parts(&source, &parts, options, &mut folder).await?;
+    copy_texts(&source, texts(place, &source, &parts).await?, &mut folder).await?;
+    if let Some(verification) = verification {
+        verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
+    finish(folder, &options.out)
+}
+
+async fn from_host(http: &HttpSource, options: &Import, folder: &mut PackedFolder<'_>) -> Result<()> {
+    if let Some(file) = http.single_file() {
+        let companions = options.checkpoint.companions();
+        let source = SingleFileSource::open(Box::new(http.clone()), file, companions).await?;
+        let parts = Description::read(&source).await?.parts();
+        import_parts(&source, &parts, options, folder).await?;
+        return copy_texts(&source, source.texts().await?, folder).await;
+    }
+    options.checkpoint.refuse()?;
+    if let Some(manifest) = Manifest::read(http).await? {
+        http.expect(&manifest);
+    }
+    let parts = Description::read(http).await?.parts();
+    import_parts(http, &parts, options, folder).await?;
+    let mut found = Vec::new();
+    let of_parts = ["scheduler"].into_iter().chain(parts.iter().map(|part| part.folder()));
+    let of_parts = of_parts.flat_map(|part| TEXTS_OF_PART.map(|name| format!("{part}/{name}")));
+    for path in TEXTS.map(str::to_owned).into_iter().chain(of_parts) {
+        if !found.contains(&path) && http.size(&path).await?.is_some() {
+            found.push(path);
+        }
+    }
+    copy_texts(http, found, folder).await
+}
+
+async fn import_parts(
+    source: &dyn Source,
+    parts: &[Part],
+    options: &Import,
+    folder: &mut PackedFolder<'_>,
+) -> Result<()> {
+    for part in parts.iter().filter(|part| part.has_weights()) {
+        folder.say(format!("importing {}", part.folder()));
+        import_part(source, part.folder(), &options.quant, options.shard_mib << 20, folder).await?;
+    }
+    Ok(())
+}
+
+/// Address of a folder, with a slash at its end, or of a checkpoint.
+fn address(source: &str, hub: &str) -> Result<String> {
+    let is_address = |text: &str| text.starts_with("https://") || text.starts_with("http://");
+    let refused = |name: &str, reason: String| Error::Parameter { name: name.to_owned(), reason };
+    if is_address(source) {
+        let source = source.trim_end_matches("model_index.json");
+        let whole = source.ends_with('/') || source.ends_with(".safetensors");
+        return Ok(if whole { source.to_owned() } else { format!("{source}/") });
+    }
+    let is_name = |text: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !text.is_empty() && !text.starts_with('.') && text.chars().all(known)
+    };
+    match source.split_once('/') {
+        Some((owner, name)) if is_name(owner) && is_name(name) && is_address(hub) => {
+            Ok(format!("{}/{owner}/{name}/resolve/main/", hub.trim_end_matches('/')))
+        }
+        Some((owner, name)) if is_name(owner) && is_name(name) => {
+            Err(refused("hub", format!("must be an address (https), not {hub:?}")))
+        }
+        _ => {
+            Err(refused("source", format!("is no folder, file, `owner/name` or address (https): {source:?}")))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+"""What is in a picture and where, before it is rendered or put into words."""
+
+import random
+from dataclasses import dataclass
+
+from .colors import NAMES, WHITE, shade
+
+# Parts of the pictures with one glyph, one shape, two things and three things.
+KINDS = {"glyph": 0.62, "shape": 0.08, "pair": 0.22, "row": 0.08}
+# Part of the things of a pair or a row that are shapes.
+SHAPES_AMONG_THINGS = 0.35
+COLORED_BACKGROUNDS = 0.5
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A subject of the atlas at a place; lengths are parts of the picture's side, `x` and `y` are of the middle.
+
+    `color` is the name of a shape's colour; glyphs have their own.
+    """
+
+    subject: int
+    x: float
+    y: float
+    size: float
+    color: str | None = None
+    rgb: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Things from left to right or from top to bottom on a plain background; `layout` is alone, beside, above or row."""
+
+    background: str
+    rgb: tuple[int, int, int]
+    layout: str
+    things: tuple[Thing, ...]
+
+
+class SceneMaker:
+    """Draws scenes at random, every concept equally often. Subjects are `concepts` glyphs, then `shapes` shapes."""
+
+    def __init__(self, concepts: int, shapes: int, rng: random.Random):
+        self.concepts, self.shapes, self.rng = concepts, shapes, rng
+        self._deck: list[int] = []
+
+    def scene(self) -> Scene:
+        kind = self.rng.choices(list(KINDS), KINDS.values())[0]
+        if kind == "glyph":
+            return self.alone(self._glyph())
+        if kind == "shape":
+            return self.alone(self._shape())
+        if kind == "pair":
+            return self.pair(self._subject(), self._subject())
+        return self.row([self._subject() for _ in range(3)])
+
+    def alone(self, subject: int, background: str | None = None) -> Scene:
+        """One thing in the middle."""
+        background = background or self._background()
+        size = self.rng.uniform(0.72, 0.95)
+        shift = (1 - size) / 2
+        place = [0.5 + self.rng.uniform(-shift, shift) * 0.8 for _ in range(2)]
+        return self._scene(background, "alone", [(subject, *place, size)])
+
+    def pair(self, first: int, second: int, layout: str | None = None, background: str | None = None) -> Scene:
+        """Two things, the first left of or above the second."""
+        background = background or self._background()
+        layout = layout or self.rng.choice(("beside", "above"))
+        along, across = [(0.25, 0.5), (0.75, 0.5)], self.rng.uniform(-0.03, 0.03)
+        places = []
+        for subject, (position, middle) in zip((first, second), along):
+            position, middle = position + self.rng.uniform(-0.02, 0.02), middle + across
+            x, y = (position, middle) if layout == "beside" else (middle, position)
+            places.append((subject, x, y, self.rng.uniform(0.40, 0.46)))
+        return self._scene(background, layout, places)
+
+    def row(self, subjects: list[int], background: str | None = None) -> Scene:
+        """Three things from left to right."""
+        places = []
+        for subject, x in zip(subjects, (1 / 6, 1 / 2, 5 / 6)):
+            shifts = [self.rng.uniform(-0.015, 0.015) for _ in range(2)]
+            places.append((subject, x + shifts[0], 0.5 + shifts[1], self.rng.uniform(0.28, 0.31)))
+        return self._scene(background or self._background(), "row", places)
+
+    def is_shape(self, subject: int) -> bool:
+        return subject >= self.concepts
+
+    def _scene(self, background: str, layout: str, places: list[tuple]) -> Scene:
+        things = tuple(self._thing(background, *place) for place in places)
+        return Scene(background, shade(background, self.rng), layout, things)
+
+    def _thing(self, background: str, subject: int, x: float, y: float, size: float) -> Thing:
+        if not self.is_shape(subject):
+            return Thing(subject, x, y, size)
+        color = self.rng.choice([name for name in NAMES if name != background])
+        return Thing(subject, x, y, size, color, shade(color, self.rng))
+
+    def _background(self) -> str:
+        return self.rng.choice(NAMES[1:]) if self.rng.random() < COLORED_BACKGROUNDS else WHITE
+
+    def _subject(self) -> int:
+        return self._shape() if self.rng.random() < SHAPES_AMONG_THINGS else self._glyph()
+
+    def _shape(self) -> int:
+        return self.concepts + self.rng.randrange(self.shapes)
+
+    def _glyph(self) -> int:
+        if not self._deck:
+            self._deck = list(range(self.concepts))
+            self.rng.shuffle(self._deck)
+        return self._deck.pop()

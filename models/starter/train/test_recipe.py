@@ -1,0 +1,269 @@
+"""The recipe's tests: its words, its pictures and its measures; and all of it once, on the smallest settings.
+
+`EASEL` names the `easel` command, which must draw what diffusers draws with the models that come out. No network.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+# Before torch, whose environment it sets.
+import make
+from recipe import articles, data, diffusion, evaluation, loop, measures, networks, publishing, student
+from recipe.captions import HELD_OUT, own_keyword
+from recipe.colors import COLORS
+from recipe.concepts import Concept, is_left_out, listed
+from recipe.drawing import SHAPES
+from recipe.likeness import Likeness
+from recipe.measures import Case
+from recipe.rendering import Renderer
+from recipe.sampling import Painter, Sampling
+from recipe.scenes import Scene, Thing
+from recipe.settings import PRESETS, Length
+from recipe.work import Work
+
+import numpy as np
+import torch
+from PIL import Image
+
+PRESET = PRESETS["smoke"]
+SQUARE = (128, 128)
+CONCEPTS = [
+    Concept("red apple", ("fruit", "red"), '<circle cx="64" cy="70" r="50" fill="#d22"/>', SQUARE),
+    Concept("green tree", ("nature",), '<path d="M64 4L120 124H8z" fill="#2a4"/>', SQUARE),
+    Concept("house", (), '<rect x="20" y="40" width="88" height="84" fill="#b84"/>', SQUARE),
+    Concept("scissors", ("tool", "red"), '<path d="M10 10L118 118" stroke="#888" stroke-width="20"/>', SQUARE),
+    Concept("wide flag", (), '<rect width="192" height="128" fill="#24c"/>', (192, 128)),
+    Concept("sun", ("weather",), '<circle cx="64" cy="64" r="40" fill="#fc3"/>', SQUARE),
+]
+SUBJECTS = len(CONCEPTS) + len(SHAPES)
+
+
+def shape(name: str, color: str, x: float, y: float, size: float) -> Thing:
+    return Thing(len(CONCEPTS) + list(SHAPES).index(name), x, y, size, color, COLORS[color])
+
+
+class Words(unittest.TestCase):
+    def test_articles(self):
+        wanted = """a unicorn|an octopus|an hourglass|a ewe|scissors|a cactus|a rhinoceros|a glass of milk
+        french fries|skis|a face holding back tears|fork and knife|people holding hands|the milky way|popcorn
+        a t-rex|an x-ray|seven o'clock|a lady beetle|a bus|an eagle|a euro banknote|a yo-yo""".replace("\n", "|").split("|")
+        for phrase in map(str.strip, wanted):
+            name = phrase.removeprefix("a ").removeprefix("an ").removeprefix("the ")
+            self.assertEqual(articles.with_article(name), phrase)
+
+    def test_variants_and_signs_are_left_out(self):
+        out = {
+            "thumbs up: light skin tone": "👍🏻",
+            "flag: France": "🇫🇷",
+            "keycap: 1": "1⃣",
+            "woman cook": "👩‍🍳",
+            "person: curly hair": "🧑‍🦱",
+            "seven-thirty": "🕢",
+            "OK button": "🆗",
+        }
+        kept = {"cook": "🧑‍🍳", "red apple": "🍎", "black cat": "🐈‍⬛"}
+        for names, expected in ((out, True), (kept, False)):
+            for name, character in names.items():
+                self.assertEqual(is_left_out([ord(part) for part in character], name), expected, name)
+
+    def test_lists_name_everything_once(self):
+        for file in ("excluded.txt", "everyday.txt", "without_article.txt"):
+            self.assertEqual(len(listed(file)), len(set(listed(file))), file)
+        self.assertFalse(set(listed("everyday.txt")) & set(listed("excluded.txt")))
+
+    def test_a_keyword_of_ones_own(self):
+        self.assertEqual([own_keyword(concept, CONCEPTS) for concept in CONCEPTS[:4]], ["fruit", "nature", None, "tool"])
+
+
+class Pictures(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        data.write(PRESET, Path(cls.folder.name), CONCEPTS)
+        cls.data = data.read(Path(cls.folder.name))
+        cls.renderer = Renderer(cls.data.atlas, PRESET.size)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def pair(self, first: Thing, second: Thing, background: str = "white") -> Scene:
+        return Scene(background, COLORS[background], "beside", (first, second))
+
+    def test_captions_tell_what_scenes_show(self):
+        scenes, captions = self.data.scenes(1), self.data.captions(2)
+        held_out = [phrase.split("{")[0] for phrase in HELD_OUT]
+        for _ in range(500):
+            scene = scenes.scene()
+            caption = captions.caption(scene)
+            self.assertFalse(caption.startswith(tuple(held_out)), caption)
+            if scene.background != "white":
+                self.assertIn(scene.background, caption)
+            if scene.layout != "alone":
+                self.assertTrue(all(captions.name(thing) in caption for thing in scene.things), caption)
+
+    def test_captions_have_the_order_of_things(self):
+        captions = self.data.captions(3)
+        scene = self.pair(shape("circle", "red", 0.25, 0.5, 0.4), Thing(2, 0.75, 0.5, 0.4))
+        texts = {captions.caption(scene) for _ in range(200)}
+        self.assertIn("a red circle left of a house", texts)
+        self.assertIn("a house to the right of a red circle", texts)
+        self.assertFalse(any("a house left of" in text or "red circle right of" in text for text in texts))
+
+    def test_things_are_where_and_what_scenes_say(self):
+        scene = self.pair(shape("square", "red", 0.25, 0.5, 0.4), shape("square", "blue", 0.75, 0.5, 0.4), "green")
+        picture = self.renderer.pictures([scene])[0]
+        size = PRESET.size
+        places = {(size // 4, size // 2): "red", (3 * size // 4, size // 2): "blue", (0, 0): "green"}
+        for (x, y), color in places.items():
+            found = (picture[:, y, x] + 1) * 127.5
+            self.assertTrue(torch.allclose(found, torch.tensor(COLORS[color]).float(), atol=1), color)
+        left, right = self.renderer.masks(scene)
+        self.assertGreater(left[:, : size // 2].sum(), 0.99 * left.sum())
+        self.assertGreater(right[:, size // 2 :].sum(), 0.99 * right.sum())
+
+    def test_measures_see_swapped_colours_and_backgrounds(self):
+        judge = networks.Judge(SUBJECTS, PRESET.judge.width).eval()
+        likeness = Likeness(judge, self.renderer, len(CONCEPTS), len(SHAPES), PRESET.judge.size)
+        red, blue = (shape("square", color, x, 0.5, 0.4) for color, x in (("red", 0.25), ("blue", 0.75)))
+        swapped = self.pair(shape("square", "blue", 0.25, 0.5, 0.4), shape("square", "red", 0.75, 0.5, 0.4), "pink")
+        asked = [Case("", self.pair(red, blue))] * 2
+        pictures = self.renderer.pictures([asked[0].scene, swapped])
+        found = measures.pairs(asked, pictures, likeness, self.renderer, PRESET.judge.size)
+        self.assertEqual(found["shape colour"], 0.5)
+        self.assertEqual(measures.backgrounds(asked, pictures), {"background": 0.5})
+
+    def test_renders_are_likest_to_their_subject(self):
+        judge = networks.Judge(SUBJECTS, PRESET.judge.width).eval()
+        likeness = Likeness(judge, self.renderer, len(CONCEPTS), len(SHAPES), PRESET.judge.size)
+        scenes = [Scene("white", COLORS["white"], "alone", (Thing(i, 0.5, 0.52, 0.85),)) for i in range(len(CONCEPTS))]
+        found = measures.alone([Case("", scene) for scene in scenes], self.renderer.pictures(scenes), likeness)
+        self.assertEqual((found["pixel top1"], found["shape top1"]), (1.0, 1.0))
+
+    def test_ranks(self):
+        distances = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]])
+        self.assertEqual(measures.ranked(distances, torch.tensor([0, 1])), {"top1": 0.5, "top5": 1.0})
+        self.assertEqual(measures.ranked(distances, torch.tensor([5, 5])), {"top1": 0.5, "top5": 0.5})
+
+
+class Noise(unittest.TestCase):
+    def test_velocity_gives_latents_and_noise_back(self):
+        alphas = networks.schedule().alphas_cumprod
+        latents, noise = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2)
+        timesteps = torch.tensor([0, 500, 999])
+        inputs, velocity = diffusion.noised(latents, noise, alphas, timesteps)
+        signal, spread = diffusion.scales(alphas, timesteps)
+        self.assertTrue(torch.allclose(signal * inputs - spread * velocity, latents, atol=1e-5))
+        self.assertTrue(torch.allclose(inputs[2], noise[2], atol=1e-3))
+
+    def test_the_students_boundary_is_its_schedulers(self):
+        scheduler = student.scheduler(PRESET.student)
+        for timestep in (19, 499, 999):
+            skip, out = student.boundary(torch.tensor([timestep]))
+            wanted = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
+            self.assertTrue(np.allclose((float(skip), float(out)), wanted, rtol=1e-5))
+
+    def test_the_student_visits_the_timesteps_it_learned(self):
+        scheduler = student.scheduler(PRESET.student)
+        scheduler.set_timesteps(4)
+        stride = 1000 // PRESET.student.original_inference_steps
+        self.assertTrue(all((int(timestep) + 1) % stride == 0 for timestep in scheduler.timesteps))
+
+    def test_rates_fall_and_lengths_are_kept(self):
+        self.assertEqual(Length(steps=10).fraction(5, 999), 0.5)
+        self.assertEqual(Length(minutes=2).fraction(5, 30), 0.25)
+        self.assertLess(loop.rate_at(0, 0), 0.1)
+        self.assertEqual(loop.rate_at(1000, 0.2), 1.0)
+        self.assertLess(loop.rate_at(1000, 1.0), 0.03)
+
+
+class After(loop.Deadline):
+    """A deadline that passes at the given check."""
+
+    def __init__(self, checks: int):
+        self._left = checks
+
+    def check(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise loop.Paused
+
+
+class WholeRecipe(unittest.TestCase):
+    """Trains everything for four steps a stage, with a break in the middle of each."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls._folder = tempfile.TemporaryDirectory()
+        cls.folder = Path(cls._folder.name)
+        data.write(PRESET, cls.folder / "data", CONCEPTS)
+        torch.set_num_threads(2)
+        cls.work = cls.opened(loop.Deadline(None))
+        cls.breaks = {}
+        for name, stage in make.STAGES.items():
+            try:
+                stage(cls.opened(After(1)))
+            except loop.Paused:
+                saved = torch.load(cls.folder / f"{name}.checkpoint", weights_only=True)
+                cls.breaks[name] = saved["step"]
+            stage(cls.work)
+        cls.models = {"teacher": cls.folder / "model", "student": cls.folder / "student"}
+        for name, denoiser in cls.models.items():
+            publishing.publish(cls.folder / "model", denoiser, cls.folder / "published" / name)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls._folder.cleanup()
+
+    @classmethod
+    def opened(cls, deadline: loop.Deadline) -> Work:
+        return Work(PRESET, data.read(cls.folder / "data"), cls.folder, torch.device("cpu"), deadline)
+
+    def test_stages_stop_and_go_on(self):
+        # The second check is after the second step; the pool is too small for a second one.
+        self.assertEqual(self.breaks, {name: 2 for name in make.STAGES if name != "pool"})
+        self.assertEqual(list(self.folder.glob("*.checkpoint")), [])
+
+    def test_weights_have_their_notices(self):
+        for name in self.models:
+            found = {file.name for file in (self.folder / "published" / name).iterdir()}
+            self.assertLessEqual({"NOTICE", "LICENSE-APACHE", "LICENSE-UNICODE", "model_index.json"}, found)
+
+    def test_easel_draws_what_diffusers_draws(self):
+        for name, steps in (("teacher", 3), ("student", 2)):
+            model, file = self.folder / "published" / name, self.folder / f"{name}.png"
+            wanted = Painter(model, torch.device("cpu")).pictures(["a red apple"], Sampling(steps, 1.0), 7)
+            command = [os.environ["EASEL"], "generate", "--device", "cpu", "--prompt", "a red apple", "--guidance", "1"]
+            command += ["--seed", "7", "--steps", str(steps), "--model", str(model), "--out", str(file)]
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            found = torch.from_numpy(np.asarray(Image.open(file).convert("RGB")).copy()).permute(2, 0, 1)
+            difference = (found / 127.5 - 1 - wanted[0]).abs().max()
+            # One level of 255 is 2 / 255: the sums of the two differ in their order.
+            self.assertLess(difference, 2.5 / 255, name)
+
+    def test_the_measure_writes_its_numbers(self):
+        suite = evaluation.Suite(limit=4, backgrounds=2, pairs=2)
+        folder = self.folder / "numbers"
+        model = self.folder / "published" / "student"
+        found = evaluation.evaluate(self.work, model, Sampling(2, 1.0), suite, [0, 1, 3], folder)
+        self.assertEqual({name: part["prompts"] for name, part in found["sections"].items()}, SECTIONS)
+        scores = [score for part in found["sections"].values() for score in part["scores"].values()]
+        self.assertTrue(all(0 <= value <= 1 for score in scores for value in score.values()))
+        self.assertEqual({file.name for file in folder.iterdir()}, NUMBERS)
+        again = evaluation.evaluate(self.work, model, Sampling(2, 1.0), suite, [0, 1, 3], folder)
+        self.assertEqual(again, found)
+
+
+SECTIONS = {"names": 3, "held-out phrasings": 3, "keywords": 3, "backgrounds": 2, "pairs": 2}
+NUMBERS = {"evaluation.json", "evaluation.md", "names.png", "pairs.png"}
+
+
+if __name__ == "__main__":
+    result = unittest.main(exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed", flush=True)
+    sys.exit(failed > 0)

@@ -1,0 +1,141 @@
+// What trials with failing hosts have in common: chance, faults, and pages that are closed in the middle.
+import type { BrowserContext, Page } from "@playwright/test";
+import { site } from "./easel_page.ts";
+import type { Fault, FaultServer, Mounted } from "./fault_server.ts";
+
+const MAX_SESSIONS = 12;
+const LANES = 4;
+
+/** Mulberry32: a small generator for which a seed is all. */
+export function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Something that a host does wrong. */
+export function fault(random: () => number): Fault {
+  const kinds: Fault[] = [
+    { kind: "cut", at: random() },
+    { kind: "cut", at: random() },
+    { kind: "flip", at: random() },
+    { kind: "slow" },
+    { kind: "long_length" },
+    { kind: "short_length" },
+    { kind: "other_range" },
+    { kind: "other_total" },
+    { kind: "page" },
+    { kind: "reset" },
+    { kind: "status", status: 429, retryAfter: "0" },
+    { kind: "status", status: 503, retryAfter: new Date(0).toUTCString() },
+    { kind: "status", status: 500 },
+  ];
+  // A host that goes silent is waited for, so that there are few of them.
+  if (random() < 0.03) return { kind: "stall", at: random() };
+  return kinds[Math.floor(kinds.length * random())] ?? { kind: "reset" };
+}
+
+/** Bytes that arrived, by file. */
+export class Arrivals {
+  readonly #seen = new Map<string, Uint8Array>();
+  twice = 0;
+  /** Bytes that the browser handed over at once, at most: under load it gathers what came in the meantime. */
+  largest = 0;
+
+  constructor(files: ReadonlyMap<string, Buffer>) {
+    for (const [path, bytes] of files) this.#seen.set(path, new Uint8Array(bytes.length));
+  }
+
+  note(path: string, start: number, length: number): void {
+    const seen = this.#seen.get(path);
+    if (!seen) return;
+    this.largest = Math.max(this.largest, length);
+    this.twice += seen.subarray(start, start + length).reduce((sum, count) => sum + count, 0);
+    seen.fill(1, start, start + length);
+  }
+}
+
+/** A page that trials use one after another, and that is closed now and then. */
+export class Lane {
+  readonly #context: BrowserContext;
+  #page: Page | undefined;
+  arrivals: Arrivals | undefined;
+
+  constructor(context: BrowserContext) {
+    this.#context = context;
+  }
+
+  async page(): Promise<Page> {
+    if (this.#page) return this.#page;
+    const page = await this.#context.newPage();
+    await page.exposeFunction("noteReceived", (path: string, start: number, length: number) =>
+      this.arrivals?.note(path, start, length),
+    );
+    await page.goto(site("scripted", "icon.svg"));
+    await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
+    this.#page = page;
+    return page;
+  }
+
+  async kill(): Promise<void> {
+    await this.#page?.close();
+    this.#page = undefined;
+  }
+}
+
+/**
+ * Completes a model however often its tab is closed: after `kills` bytes each. Returns the last result, and how many
+ * tabs were closed.
+ */
+export async function completeWithKills(
+  lane: Lane,
+  mounted: Mounted,
+  address: string,
+  kills: number[],
+  complete: (page: Page) => Promise<string>,
+): Promise<{ result: string; killed: number }> {
+  const { hosted } = mounted;
+  let killed = 0;
+  let result = "";
+  for (let session = 0; result !== "whole" && session < MAX_SESSIONS; session += 1) {
+    const page = await lane.page();
+    const holdAfter = kills.pop();
+    if (holdAfter === undefined) delete hosted.holdAfter;
+    else hosted.holdAfter = mounted.sent + holdAfter;
+    mounted.again();
+    const completing = complete(page);
+    const ended = await Promise.race([completing.catch(() => "closed"), mounted.held.then(() => "held")]);
+    result = ended;
+    if (ended !== "held") continue;
+    // The last byte of all may have come before the silence.
+    if (await page.evaluate((to) => lab.isWhole(to), address)) result = await completing;
+    else result = "";
+    await lane.kill();
+    killed += 1;
+  }
+  return { result, killed };
+}
+
+/** Runs trials, some at a time. */
+export async function runTrials(
+  context: BrowserContext,
+  server: FaultServer,
+  count: number,
+  run: (lane: Lane, seed: number) => Promise<void>,
+): Promise<void> {
+  await server.open();
+  try {
+    const lanes = Array.from({ length: LANES }, () => new Lane(context));
+    await Promise.all(
+      lanes.map(async (lane, first) => {
+        for (let seed = first; seed < count; seed += LANES) await run(lane, seed);
+      }),
+    );
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,137 @@
+//! A host of model files that behaves like a hub, and like a bad one.
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use easel::weights::manifest::hex;
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// What the host does wrong, and what it has done.
+#[derive(Default)]
+pub(crate) struct Conduct {
+    /// Answers with a body that break off after so many bytes; each does it once.
+    pub(crate) cuts: Vec<usize>,
+    /// Answers of 503 before it behaves.
+    pub(crate) busy: usize,
+    /// After so many bytes it breaks off and refuses everything.
+    pub(crate) refuse_after: Option<usize>,
+    /// Whether it takes no notice of ranges.
+    pub(crate) no_ranges: bool,
+    /// Turns a bit of the last byte of files with this ending.
+    pub(crate) flip: Option<&'static str>,
+    /// Bytes sent.
+    pub(crate) sent: usize,
+    /// Addresses asked for.
+    pub(crate) asked: Vec<String>,
+}
+
+/// A running host; it ends with the test's process.
+pub(crate) struct Host {
+    pub(crate) address: String,
+    pub(crate) conduct: Arc<Mutex<Conduct>>,
+}
+
+impl Host {
+    /// Serves `folder` as `/{owner}/{name}/resolve/{revision}/`, with redirects to a storage, and as `/plain/`.
+    pub(crate) fn new(folder: PathBuf, conduct: Conduct) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        let conduct = Arc::new(Mutex::new(conduct));
+        let shared = Arc::clone(&conduct);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (folder, conduct) = (folder.clone(), Arc::clone(&shared));
+                std::thread::spawn(move || serve(stream, &folder, &conduct));
+            }
+        });
+        Self { address, conduct }
+    }
+
+    /// Forgets what it did wrong and counts anew.
+    pub(crate) fn behave(&self) {
+        *self.conduct.lock().expect("no panic") = Conduct::default();
+    }
+}
+
+/// Answers one request; a client that goes away ends it.
+fn serve(mut stream: TcpStream, folder: &Path, conduct: &Mutex<Conduct>) {
+    let Some((path, range)) = request(&stream) else { return };
+    let (head, body) = answer(&path, range, folder, &mut conduct.lock().expect("no panic"));
+    let length = format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let cut = {
+        let mut conduct = conduct.lock().expect("no panic");
+        let cut = conduct.cuts.first().copied().filter(|cut| *cut < body.len());
+        if cut.is_some() {
+            conduct.cuts.remove(0);
+        }
+        cut
+    };
+    let _ = stream.write_all(format!("{head}{length}").as_bytes());
+    for piece in body[..cut.unwrap_or(body.len())].chunks(1 << 14) {
+        if stream.write_all(piece).is_err() {
+            return;
+        }
+        let mut conduct = conduct.lock().expect("no panic");
+        conduct.sent += piece.len();
+        if conduct.refuse_after.is_some_and(|most| conduct.sent > most) {
+            return;
+        }
+    }
+}
+
+fn request(stream: &TcpStream) -> Option<(String, Option<usize>)> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
+    let mut range = None;
+    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        if let Some(bytes) = line.to_lowercase().strip_prefix("range: bytes=") {
+            range = bytes.split('-').next()?.parse().ok();
+        }
+    }
+    Some((path, range))
+}
+
+fn answer(path: &str, range: Option<usize>, folder: &Path, conduct: &mut Conduct) -> (String, Vec<u8>) {
+    conduct.asked.push(path.to_owned());
+    let of_hub = path.strip_prefix("/owner/name/resolve/").and_then(|rest| rest.split_once('/'));
+    let file = of_hub.map(|(_, file)| file);
+    let file = file.or_else(|| path.strip_prefix("/storage/")).or_else(|| path.strip_prefix("/plain/"));
+    let found = file.and_then(|file| std::fs::read(folder.join(file)).ok());
+    let Some(mut bytes) = found else { return ("HTTP/1.1 404 Not Found\r\n".to_owned(), Vec::new()) };
+    if conduct.busy > 0 {
+        conduct.busy -= 1;
+        return ("HTTP/1.1 503 Busy\r\nRetry-After: 0\r\n".to_owned(), Vec::new());
+    }
+    if conduct.refuse_after.is_some_and(|most| conduct.sent > most) {
+        return ("HTTP/1.1 403 Forbidden\r\n".to_owned(), Vec::new());
+    }
+    let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
+    if of_hub.is_some() && path.ends_with(".safetensors") {
+        let tag = hex(&Sha256::digest(&bytes));
+        let file = file.unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 302 Found\r\nLocation: /storage/{file}\r\nX-Linked-ETag: \"{tag}\"\r\n{commit}"
+        );
+        return (head, Vec::new());
+    }
+    if let Some(last) = bytes.last_mut().filter(|_| conduct.flip.is_some_and(|ending| path.ends_with(ending)))
+    {
+        *last ^= 1;
+    }
+    match range.filter(|_| !conduct.no_ranges) {
+        Some(start) => {
+            let total = bytes.len();
+            let head = format!(
+                "HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{}/{total}\r\n{commit}",
+                total - 1
+            );
+            (head, bytes.split_off(start))
+        }
+        None => (format!("HTTP/1.1 200 OK\r\n{commit}"), bytes),
+    }
+}

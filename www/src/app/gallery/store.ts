@@ -1,0 +1,129 @@
+// Pictures in a database of their own: whatever becomes of the models', pictures stay. A picture is a record with its
+// thumbnail, for the grid, and under the same key its file, which only views and exports read.
+import type { Settings } from "../../shared/settings.ts";
+import { begin, completed, openDatabase, settled } from "../database.ts";
+
+/** A finished picture as it is kept. */
+export interface Picture {
+  /** Milliseconds since 1970. */
+  added: number;
+  width: number;
+  height: number;
+  /** How it was made; `model` is the model's name. */
+  settings: Settings;
+  /** Address of the model's folder. */
+  model: string;
+  /** 1 where the user starred it, else 0: a key of the index of that name. */
+  starred: 0 | 1;
+  /** A small picture; absent where the browser could make none. */
+  thumbnail: Blob | undefined;
+  /** Bytes of file and thumbnail. */
+  size: number;
+}
+
+const VERSION = 1;
+const PICTURES = "pictures";
+const FILES = "files";
+
+/** The pictures of this origin, by keys that grow. */
+export class GalleryStore {
+  readonly #db: IDBDatabase;
+  readonly #channel = new BroadcastChannel("easel-gallery");
+
+  private constructor(db: IDBDatabase) {
+    this.#db = db;
+  }
+
+  /** Throws `storage` where the browser keeps nothing. */
+  static async open(): Promise<GalleryStore> {
+    const db = await openDatabase("easel-gallery", VERSION, (opened) => {
+      const pictures = opened.createObjectStore(PICTURES, { autoIncrement: true });
+      pictures.createIndex("starred", "starred");
+      pictures.createIndex("size", "size");
+      opened.createObjectStore(FILES);
+    });
+    return new GalleryStore(db);
+  }
+
+  /** Calls back when another tab has changed something. */
+  onChange(listener: () => void): void {
+    this.#channel.addEventListener("message", listener);
+  }
+
+  /** Keeps a picture; both parts or nothing. Throws `quota` when there is no room. */
+  async add(picture: Picture, file: Blob): Promise<number> {
+    const transaction = begin(this.#db, [PICTURES, FILES], "readwrite");
+    const request = transaction.objectStore(PICTURES).add(picture);
+    request.onsuccess = () => transaction.objectStore(FILES).put(file, request.result);
+    await this.#done(transaction);
+    return request.result as number;
+  }
+
+  /** Keys of all pictures, or of starred ones, the oldest first. */
+  async keys(starred = false): Promise<number[]> {
+    const pictures = this.#pictures();
+    const request = starred ? pictures.index("starred").getAllKeys(1) : pictures.getAllKeys();
+    return (await settled(request)).filter((key) => typeof key === "number");
+  }
+
+  /** Records of those that are still there. */
+  async pictures(keys: readonly number[]): Promise<Map<number, Picture>> {
+    const store = this.#pictures();
+    const gets = keys.map((key) => settled<Picture | undefined>(store.get(key)));
+    const found = new Map<number, Picture>();
+    for (const [at, picture] of (await Promise.all(gets)).entries()) {
+      if (picture) found.set(keys[at] ?? 0, picture);
+    }
+    return found;
+  }
+
+  picture(key: number): Promise<Picture | undefined> {
+    return settled(this.#pictures().get(key));
+  }
+
+  file(key: number): Promise<Blob | undefined> {
+    return settled(begin(this.#db, [FILES]).objectStore(FILES).get(key));
+  }
+
+  /** Bytes of all pictures. */
+  async size(): Promise<number> {
+    const request = this.#pictures().index("size").openKeyCursor();
+    let sum = 0;
+    return new Promise((resolve, reject) => {
+      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        const cursor = request.result;
+        if (!cursor) return resolve(sum);
+        sum += Number(cursor.key);
+        cursor.continue();
+      };
+    });
+  }
+
+  async star(key: number, starred: 0 | 1): Promise<void> {
+    const transaction = begin(this.#db, [PICTURES], "readwrite");
+    const store = transaction.objectStore(PICTURES);
+    const request: IDBRequest<Picture | undefined> = store.get(key);
+    request.onsuccess = () => request.result && store.put({ ...request.result, starred }, key);
+    await this.#done(transaction);
+  }
+
+  /** Deletes pictures for good. */
+  async delete(keys: readonly number[]): Promise<void> {
+    const transaction = begin(this.#db, [PICTURES, FILES], "readwrite");
+    for (const key of keys) {
+      transaction.objectStore(PICTURES).delete(key);
+      transaction.objectStore(FILES).delete(key);
+    }
+    await this.#done(transaction);
+  }
+
+  #pictures(): IDBObjectStore {
+    return begin(this.#db, [PICTURES]).objectStore(PICTURES);
+  }
+
+  async #done(transaction: IDBTransaction): Promise<void> {
+    await completed(transaction);
+    this.#channel.postMessage("changed");
+  }
+}

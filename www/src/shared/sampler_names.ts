@@ -1,0 +1,49 @@
+// Samplers by the names that tools give them in their files.
+
+/** The engine's name, the A1111 web UI's, and its "Schedule type" where that is a part of it. */
+const NAMES: readonly (readonly [own: string, label: string, schedule?: string])[] = [
+  ["ddim", "DDIM"],
+  ["pndm", "PLMS"],
+  ["euler", "Euler"],
+  ["euler-a", "Euler a"],
+  ["dpmpp-2m", "DPM++ 2M"],
+  ["dpmpp-2m-karras", "DPM++ 2M", "Karras"],
+  ["unipc", "UniPC"],
+  ["lcm", "LCM"],
+];
+
+/** Other tools' names, written as `plain` does. */
+const ALIASES: Record<string, string> = {
+  eulerancestral: "euler-a",
+  eulerdiscrete: "euler",
+  dpmpp2mk: "dpmpp-2m-karras",
+  dpmpp2mkarras: "dpmpp-2m-karras",
+  unipcbh2: "unipc",
+  ...Object.fromEntries(NAMES.flatMap(([own]) => [[plain(own), own]])),
+  ...Object.fromEntries(
+    NAMES.filter(([, , schedule]) => !schedule).map(([own, label]) => [plain(label), own]),
+  ),
+};
+
+/** What the A1111 web UI calls a sampler of the engine; a name that it has not is left as it is. */
+export function infotextSampler(own: string): { sampler: string; schedule: string | undefined } {
+  const [, sampler = own, schedule] = NAMES.find(([name]) => name === own) ?? [];
+  return { sampler, schedule };
+}
+
+/** The engine's name of a tool's sampler and noise schedule; `undefined` for one that the engine lacks. */
+export function ownSampler(name: string, schedule = ""): string | undefined {
+  const key = plain(name);
+  const own = Object.hasOwn(ALIASES, key) ? ALIASES[key] : undefined;
+  return own === "dpmpp-2m" && plain(schedule) === "karras" ? "dpmpp-2m-karras" : own;
+}
+
+/** `dpmpp2m` for "DPM++ 2M" and for "dpmpp_2m". */
+function plain(name: string): string {
+  return name
+    .slice(0, 100)
+    .toLowerCase()
+    .replaceAll("+", "p")
+    .replace(/^k_/, "")
+    .replace(/[^a-z0-9]/g, "");
+}
