@@ -137,6 +137,7 @@ fn what_is_no_picture_is_named() -> TestResult {
     easel.generate(&[("--init", &init), ("--strength", "2")]).failure("bad_parameter", &["strength"]);
     easel.generate(&[("--init", &init), ("--strength", "0.01")]).failure("bad_parameter", &["strength"]);
     easel.generate(&[("--strength", "0.5")]).failure("bad_parameter", &["--init"]);
+    assert!(!easel.names().contains(&"out.png".to_owned()), "a picture was drawn");
     Ok(())
 }
 

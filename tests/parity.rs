@@ -1,9 +1,10 @@
-//! Whole runs against what diffusers computed with the same weights, prompts and seeds (`tests/goldens/runs.py`), on the
-//! CPU and on the GPU.
+//! Whole runs against what diffusers computed with the same weights, prompts and seeds (`tests/goldens/runs.py`,
+//! and `loras.py`), on the CPU and on the GPU.
 
 #[path = "support/golden.rs"]
 mod golden;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::rc::Rc;
 
@@ -26,6 +27,7 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 /// Parameters of a run.
 #[derive(Deserialize)]
 struct Case {
+    /// Below [`GOLDENS`].
     file: String,
     model: String,
     sampler: Option<String>,
@@ -37,11 +39,22 @@ struct Case {
     prompt: String,
     negative_prompt: String,
     calls: usize,
+    /// Names of files in `loras`, with strengths.
+    #[serde(default)]
+    loras: BTreeMap<String, f64>,
 }
 
-/// Every run, those of one model side by side.
+/// Every run, those of one model and folder side by side.
 fn cases() -> TestResult<Vec<Case>> {
-    Ok(serde_json::from_str(&std::fs::read_to_string(format!("{GOLDENS}/runs/index.json"))?)?)
+    let mut cases = Vec::new();
+    for folder in ["runs", "loras"] {
+        let index = std::fs::read_to_string(format!("{GOLDENS}/{folder}/index.json"))?;
+        for mut case in serde_json::from_str::<Vec<Case>>(&index)? {
+            case.file = format!("{folder}/{}", case.file);
+            cases.push(case);
+        }
+    }
+    Ok(cases)
 }
 
 /// One golden model on one device.
@@ -68,7 +81,7 @@ impl Model {
 
     fn request(&self, case: &Case) -> TestResult<Request> {
         Ok(Request {
-            prompt: self.prompt_seen(case)?,
+            prompt: self.prompt_seen(case)? + &tags(case),
             negative_prompt: case.negative_prompt.clone(),
             steps: case.steps,
             guidance_scale: case.guidance_scale,
@@ -180,17 +193,29 @@ impl Model {
     }
 
     async fn check(&self, case: &Case, faults: &mut Vec<String>) -> TestResult {
-        let golden = Golden::read(&format!("runs/{}", case.file)).await?;
+        let golden = Golden::read(&case.file).await?;
         let place = format!("{} on {}", case.file, self.pipeline.hardware().name());
         let mut comparison = Comparison { golden: &golden, place, faults };
         let request = self.request(case)?;
         let calls = self.sampler(&request)?.calls.len();
         assert_eq!((calls, case.model.as_str()), (case.calls, self.name.as_str()), "{}", case.file);
+        for name in case.loras.keys() {
+            let source = Box::new(FolderSource::new(format!("{GOLDENS}/loras")));
+            let report = self.pipeline.add_lora(name, source, &format!("{name}.safetensors")).await?;
+            assert_eq!(report.warnings, [""; 0], "{}", case.file);
+        }
         self.prompts(&request, &mut comparison).await?;
-        self.unet_call(&mut comparison).await?;
-        self.vae_encode(&mut comparison).await?;
+        if case.loras.is_empty() {
+            self.unet_call(&mut comparison).await?;
+            self.vae_encode(&mut comparison).await?;
+        }
         self.run(request, &mut comparison).await
     }
+}
+
+/// What makes a prompt ask for a case's LoRAs.
+fn tags(case: &Case) -> String {
+    case.loras.iter().map(|(name, strength)| format!("<lora:{name}:{strength}>")).collect()
 }
 
 /// All runs on one device; every model is loaded once.

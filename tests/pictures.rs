@@ -2,6 +2,7 @@
 //! (`tests/goldens/picture_runs.py`), on the CPU and on the GPU.
 
 #[path = "support/golden.rs"]
+#[allow(dead_code, reason = "ids are compared by the runs from prompts alone")]
 mod golden;
 
 use std::error::Error;

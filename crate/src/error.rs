@@ -117,6 +117,14 @@ pub enum Error {
         /// What is wrong, where, and how to write it.
         reason: String,
     },
+    /// A LoRA that the model cannot take.
+    #[error("the LoRA {file} {reason}")]
+    Lora {
+        /// Its file.
+        file: String,
+        /// A clause that continues "the LoRA …".
+        reason: String,
+    },
     /// A request parameter is out of range.
     #[error("{name} {reason}")]
     Parameter {
@@ -171,6 +179,7 @@ impl Error {
             Self::Image { .. } => "bad_image",
             Self::Tokenizer { .. } => "bad_tokenizer",
             Self::Prompt { .. } => "bad_prompt",
+            Self::Lora { .. } => "bad_lora",
             Self::Parameter { .. } => "bad_parameter",
             Self::NoAdapter { .. } => "no_adapter",
             Self::Gpu { .. } => "gpu",

@@ -131,7 +131,6 @@ for (const { given, says } of [
   { given: { "model.ckpt": "x" }, says: /model\.ckpt is a pickle, and opening a pickle can run code/ },
   { given: { "model.gguf": "x" }, says: /model\.gguf is a GGUF file/ },
   { given: { "model.zip": "x" }, says: /model\.zip is a packed archive: unpack it/ },
-  { given: { "cat.png": "x" }, says: /cat\.png is a picture, not a model/ },
   { given: { "notes.txt": "x" }, says: /notes\.txt is no model: a model is a folder/ },
   { given: { "a.safetensors": PART }, says: /a\.safetensors holds the weights of one network/ },
   {
@@ -157,6 +156,7 @@ for (const { given, says } of [
 
 for (const { given, says } of [
   { given: {}, says: /there are no files in it/i },
+  { given: { "cat.png": "x" }, says: /cat\.png is a picture, not a model/ },
   { given: { "a/b.txt": "x" }, says: /there is no model_index\.json in it/i },
   { given: { "a.safetensors": PART, "b.safetensors": PART }, says: /several \.safetensors files/ },
   { given: { "a/model_index.json": "{}", "b/model_index.json": "{}" }, says: /several models/ },

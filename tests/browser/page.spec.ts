@@ -182,9 +182,9 @@ test("a sampler that calls the model more often is stopped after so many of its 
 test("says what of a prompt was left out, until the next picture", async ({ easel }) => {
   const warnings = easel.page.locator("#warnings");
   await open(easel);
-  await easel.type("a star <lora:gold:1>");
+  await easel.type("a star <hypernet:gold:1>");
   await easel.draw();
-  await expect(warnings).toHaveText("The tag `<lora:gold:1>` is ignored.");
+  await expect(warnings).toHaveText("The tag `<hypernet:gold:1>` is ignored.");
   await easel.type("a star");
   await easel.draw();
   await expect(warnings).toBeHidden();

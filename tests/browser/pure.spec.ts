@@ -3,6 +3,7 @@ import { expect, test } from "@playwright/test";
 import { modelPlaces } from "../../tools/vite/model_places.mjs";
 import { readLocation } from "../../www/src/app/location.ts";
 import { asEaselError, EaselError, fromWire, toWire } from "../../www/src/shared/errors.ts";
+import { loraName, loraNames, loraStrength, withLora } from "../../www/src/shared/lora_tags.ts";
 import { localAddress, modelAddress, type Places } from "../../www/src/shared/model_address.ts";
 import { duration, megabytes, Pace } from "../../www/src/shared/pace.ts";
 import { shardPaths } from "../../www/src/worker/layout.ts";
@@ -30,6 +31,30 @@ for (const [seconds, text] of [
 }
 
 test("sizes are in decimal megabytes", () => expect(megabytes(36_412_000)).toBe("36.4 MB"));
+
+for (const [prompt, name, strength, expected] of [
+  ["a fox", "x", 0.5, "a fox <lora:x:0.5>"],
+  ["", "x", 1, "<lora:x:1>"],
+  ["a <lora:x> fox", "x", 0.5, "a <lora:x:0.5> fox"],
+  ["a fox <lora:y:0.3><lyco:x:2><lora:x:1>", "x", 0.5, "a fox <lora:y:0.3><lora:x:0.5>"],
+  ["a fox <lora:x:0.5>", "x", 0, "a fox"],
+  ["a fox <lora:xy:0.5>", "x", 0, "a fox <lora:xy:0.5>"],
+] as const) {
+  test(`"${prompt}" with ${name} at ${strength} is "${expected}"`, () => {
+    const found = withLora(prompt, name, strength);
+    expect(found).toBe(expected);
+    expect(loraStrength(found, name)).toBe(strength);
+    expect(loraNames(found).has(name)).toBe(strength !== 0);
+  });
+}
+
+test("names of LoRAs are those of their files, without what a tag cannot hold", () => {
+  expect(["my style.safetensors", "a:b<c>.SAFETENSORS", ".safetensors"].map(loraName)).toEqual([
+    "my style",
+    "a_b_c_",
+    "lora",
+  ]);
+});
 
 test("errors keep their code and message on the way between threads", () => {
   const engineError = Object.assign(new Error("no"), { name: "EaselError", code: "bad_prompt" });

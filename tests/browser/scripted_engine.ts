@@ -38,7 +38,7 @@ class Run {
     this.#canvas = canvas;
     // PNDM calls the model once more than it is asked to.
     this.total = params.steps + (params.sampler === "pndm" ? 1 : 0);
-    const tags = params.prompt.match(/<lora:[^>]*>/g) ?? [];
+    const tags = params.prompt.match(/<hypernet:[^>]*>/g) ?? [];
     this.warnings = tags.map((tag) => `the tag \`${tag}\` is ignored`);
     canvas.width = params.width;
     canvas.height = params.height;

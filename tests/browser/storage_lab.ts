@@ -3,7 +3,7 @@ import { asEaselError } from "../../www/src/shared/errors.ts";
 import type { GivenFile, QuantChoice } from "../../www/src/shared/protocol.ts";
 import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
-import { listModels } from "../../www/src/worker/kept.ts";
+import { listKept } from "../../www/src/worker/kept.ts";
 import { ModelDownload } from "../../www/src/worker/model_download.ts";
 import { type MakeTranscoder, PackingProvider } from "../../www/src/worker/packing.ts";
 import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
@@ -178,7 +178,9 @@ const Lab = {
   },
 
   async isWhole(address: string): Promise<boolean> {
-    return (await listModels(await Store.open())).some((model) => model.address === address && model.whole);
+    return (await listKept(await Store.open(), "model")).some(
+      (model) => model.address === address && model.whole,
+    );
   },
 };
 globalThis.lab = Lab;

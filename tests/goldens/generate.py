@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes all goldens again: `python generate.py [samplers] [randn] [models] [tokens] [runs] [pictures] [singles] [--only MODEL...]`.
+"""Makes all goldens again: `python generate.py [PART...] [--only MODEL...]`.
 
 No names means all parts; `--only` leaves the other models and their runs as they are.
 """
@@ -17,6 +17,7 @@ import diffusers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
+import loras  # noqa: E402
 import picture_runs  # noqa: E402
 import randn_tables  # noqa: E402
 import runs  # noqa: E402
@@ -43,6 +44,7 @@ PARTS = {
     "models": models,
     "tokens": lambda _: tokenizers_made.write(HERE / "tokens.json", MODELS, TOKENIZER_MODELS),
     "runs": lambda only: runs.write(HERE / "runs", MODELS, only),
+    "loras": lambda _: loras.write(HERE / "loras", MODELS),
     "pictures": lambda _: picture_runs.write(HERE / "pictures.safetensors", MODELS),
     "singles": lambda _: single_files.write(HERE / "single_files", MODELS, SINGLE_FILES),
 }

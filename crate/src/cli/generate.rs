@@ -15,7 +15,7 @@ use serde_json::json;
 use super::files::{check_place, numbered, read_latents, write_dump, write_png};
 use super::infotext::Infotext;
 use super::init::Init;
-use super::{Generate, tune};
+use super::{Generate, lora, tune};
 
 /// Most pictures of one call.
 const MAX_COUNT: u64 = 10_000;
@@ -64,6 +64,9 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         verification.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     let pipeline = Rc::new(pipeline?);
+    for warning in lora::add(&pipeline, &options.lora).await? {
+        bar.suspend(|| eprintln!("warning: {warning}"));
+    }
     let load = milliseconds(start);
     let seed = options.seed.unwrap_or_else(random_seed);
     let first = request(options, &pipeline, seed, init.as_ref(), given)?;
@@ -124,7 +127,7 @@ fn request(
     // Before the picture is resized to it.
     sizes.check(width, height)?;
     Ok(Request {
-        prompt: options.prompt.clone(),
+        prompt: lora::with_tags(&options.prompt, &options.lora),
         negative_prompt: options.negative.clone(),
         steps: options.steps.unwrap_or(usual.steps),
         guidance_scale: options.guidance.unwrap_or(usual.guidance_scale),

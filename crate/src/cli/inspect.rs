@@ -9,9 +9,14 @@ use easel::weights::manifest::Manifest;
 use easel::weights::{Prefer, Weights};
 use serde_json::{Value, json};
 
+use super::lora;
 use super::model::ModelFiles;
 
 pub(super) async fn run(model: &ModelFiles, verify: bool, as_json: bool) -> Result<()> {
+    if let Some(file) = lora::look(&model.model).await? {
+        lora::print(&file, as_json);
+        return Ok(());
+    }
     let report = report(model, verify).await;
     match &report {
         Ok(report) if as_json => println!("{report}"),

@@ -11,6 +11,7 @@ mod import;
 mod infotext;
 mod init;
 mod inspect;
+mod lora;
 mod model;
 mod pack;
 mod packed_folder;
@@ -28,6 +29,7 @@ use easel::hardware::{Choice, Faults, Hardware};
 use easel::quantization::Policy;
 use easel::sampler::SamplerKind;
 use init::InitOptions;
+use lora::LoraOption;
 use model::ModelFiles;
 
 /// Text-to-image models of the Stable-Diffusion family.
@@ -159,12 +161,16 @@ enum Precision {
 struct Generate {
     #[command(flatten)]
     model: ModelFiles,
-    /// What to draw; weights as in "a (red:1.2) fox".
+    /// What to draw; weights as in "a (red:1.2) fox", LoRAs as in "a fox <lora:name:0.8>".
     #[arg(long)]
     prompt: String,
     /// What to keep away from; used with guidance above 1.
     #[arg(long, default_value = "", hide_default_value = true)]
     negative: String,
+    /// FILE.safetensors[=NAME][:STRENGTH]: a LoRA that the prompt may ask for, by the file's name or NAME; with STRENGTH it
+    /// need not. May be given several times.
+    #[arg(long, value_parser = parse::<LoraOption>)]
+    lora: Vec<LoraOption>,
     /// Sampler steps; the model's usual number by default.
     #[arg(long)]
     steps: Option<usize>,

@@ -49,8 +49,9 @@ pub(super) fn read(path: &Path) -> Result<Picture> {
 /// What goes wrong in a decoder is a clause for [`Error::Image`].
 type Decoded<T = Picture> = std::result::Result<T, String>;
 
+/// A decoder's own words, which may be several lines, in one.
 fn said(error: impl std::fmt::Display) -> String {
-    error.to_string()
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn check_size(width: usize, height: usize) -> Decoded<()> {

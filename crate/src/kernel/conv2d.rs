@@ -121,6 +121,7 @@ pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
         (true, true, true, Activation::None),
         (true, false, false, Activation::None),
+        (false, false, false, Activation::None),
         (true, true, false, Activation::None),
         (true, false, true, Activation::None),
         (true, false, false, Activation::Relu),

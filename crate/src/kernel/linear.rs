@@ -51,6 +51,7 @@ pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
         (true, false, true, Activation::None),
         (false, false, false, Activation::None),
+        (false, false, true, Activation::None),
         (true, false, false, Activation::None),
         (true, false, false, Activation::Silu),
         (true, false, false, Activation::Gelu),

@@ -41,7 +41,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_by};
 pub use sampler_step::{MAX_TERMS, sampler_step};
 pub use to_rgb::to_rgb;
-pub use weight::{Maybe, Weight, WeightPrimitive, padded};
+pub use weight::{Maybe, Weight, WeightPrimitive, columns_of_convolution, columns_of_rows, padded};
 
 use sampler_step::Terms;
 use strategy::Strategy;

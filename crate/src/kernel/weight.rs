@@ -64,11 +64,16 @@ impl Weight {
         Self { packing: Packing::Packed(Box::new(Packed { quant, layout, words, scales })), n }
     }
 
+    /// From the columns of [`columns_of_rows`] or [`columns_of_convolution`], of which the first `n` count.
+    #[must_use]
+    pub fn from_columns(columns: Tensor<2>, n: usize) -> Self {
+        Self { packing: Packing::F32(Box::new(columns)), n }
+    }
+
     /// From a matrix `[n, k]`, as frameworks store linear layers.
     #[must_use]
     pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {
-        let identity: Vec<usize> = (0..k).collect();
-        Self::transposed(rows, n, &identity, device)
+        Self::from_columns(columns_of_rows(rows, n, k, device), n)
     }
 
     /// From a convolution's `[c_out, c_in, kernel, kernel]`; `k` becomes taps of channels, `kernel * kernel * c_in`.
@@ -80,10 +85,7 @@ impl Weight {
         kernel: usize,
         device: &Device,
     ) -> Self {
-        let taps = kernel * kernel;
-        let order: Vec<usize> =
-            (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();
-        Self::transposed(values, c_out, &order, device)
+        Self::from_columns(columns_of_convolution(values, c_out, c_in, kernel, device), c_out)
     }
 
     /// From blocks in the order of [`crate::quantization`]: the words and the bits of the f16 scales, which must have
@@ -103,22 +105,6 @@ impl Weight {
         Self { packing: Packing::Packed(Box::new(Packed { quant, layout, words, scales })), n: layout.n }
     }
 
-    /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
-    fn transposed(rows: &[f32], n: usize, order: &[usize], device: &Device) -> Self {
-        let (k, n4) = (order.len(), n.next_multiple_of(4));
-        let mut columns = vec![0.0; k * n4];
-        // In blocks of rows of the result, so that the cache lines written are used up before they leave.
-        for (block, columns) in order.chunks(TRANSPOSE_BLOCK).zip(columns.chunks_mut(TRANSPOSE_BLOCK * n4)) {
-            for (o, row) in rows.chunks_exact(k.max(1)).enumerate() {
-                for (i, from) in block.iter().enumerate() {
-                    columns[i * n4 + o] = row[*from];
-                }
-            }
-        }
-        let values = Tensor::from_data(TensorData::new(columns, [k, n4]), device);
-        Self { packing: Packing::F32(Box::new(values)), n }
-    }
-
     /// Columns of the product.
     #[must_use]
     pub fn n(&self) -> usize {
@@ -136,6 +122,44 @@ impl Weight {
             },
         }
     }
+}
+
+/// A matrix `[n, k]` turned into columns, `[k, n rounded up to 4]`, zero-padded.
+#[must_use]
+pub fn columns_of_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Tensor<2> {
+    let identity: Vec<usize> = (0..k).collect();
+    transposed(rows, n, &identity, device)
+}
+
+/// A convolution's `[c_out, c_in, kernel, kernel]` turned into columns, `[kernel * kernel * c_in, c_out rounded up to 4]`,
+/// zero-padded.
+#[must_use]
+pub fn columns_of_convolution(
+    values: &[f32],
+    c_out: usize,
+    c_in: usize,
+    kernel: usize,
+    device: &Device,
+) -> Tensor<2> {
+    let taps = kernel * kernel;
+    let order: Vec<usize> =
+        (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();
+    transposed(values, c_out, &order, device)
+}
+
+/// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
+fn transposed(rows: &[f32], n: usize, order: &[usize], device: &Device) -> Tensor<2> {
+    let (k, n4) = (order.len(), n.next_multiple_of(4));
+    let mut columns = vec![0.0; k * n4];
+    // In blocks of rows of the result, so that the cache lines written are used up before they leave.
+    for (block, columns) in order.chunks(TRANSPOSE_BLOCK).zip(columns.chunks_mut(TRANSPOSE_BLOCK * n4)) {
+        for (o, row) in rows.chunks_exact(k.max(1)).enumerate() {
+            for (i, from) in block.iter().enumerate() {
+                columns[i * n4 + o] = row[*from];
+            }
+        }
+    }
+    Tensor::from_data(TensorData::new(columns, [k, n4]), device)
 }
 
 fn integers(values: Vec<u32>, device: &Device) -> Tensor<1, Int> {

@@ -1,8 +1,11 @@
 //! `CLIPTextModel` and `CLIPTextModelWithProjection` (arXiv:2103.00020; transformers
 //! `models/clip/modeling_clip.py`).
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::adapters::{Adaptable, Adapters};
 use super::layers::{Linear, Loader, Norm};
 use crate::config::{ClipTextConfig, HiddenAct};
 use crate::error::{Error, Result};
@@ -20,6 +23,7 @@ pub struct ClipTextModel {
     /// Those whose result is given away.
     layers: Vec<Layer>,
     head: Head,
+    adaptable: Adaptable,
 }
 
 /// What a model takes from its text encoder.
@@ -97,7 +101,10 @@ impl ClipTextModel {
         let norm = root.at("final_layer_norm");
         let head = match output {
             TextOutput::LastHiddenState => Head::Norm(Box::new(norm.norm(hidden).await?)),
-            TextOutput::Penultimate => Head::Nothing,
+            TextOutput::Penultimate => {
+                layer(last).note_unused();
+                Head::Nothing
+            }
             TextOutput::PenultimateAndTextEmbeds => Head::TextEmbeds(Box::new(TextEmbeds {
                 last_layer: Layer::load(&layer(last), &config).await?,
                 final_layer_norm: norm.norm(hidden).await?,
@@ -107,15 +114,26 @@ impl ClipTextModel {
                     .await?,
             })),
         };
-        let device = device.clone();
-        Ok(Self { config, folder: folder.into(), prefer, device, position_embedding, layers, head })
+        let (device, adaptable) = (device.clone(), top.adaptable());
+        let folder = folder.into();
+        Ok(Self { config, folder, prefer, device, position_embedding, layers, head, adaptable })
     }
 
-    /// Encodes framed token ids.
+    /// The layers that adapters can stand beside.
+    pub(crate) fn adaptable(&self) -> &Adaptable {
+        &self.adaptable
+    }
+
+    /// Encodes framed token ids with `adapters` beside the layers, and no others.
     ///
     /// # Errors
     /// Those of [`Weights::read_rows_f32`]; [`Error::Config`] when there are more ids than positions.
-    pub async fn forward(&self, source: &dyn Source, ids: &[u32]) -> Result<EncodedText> {
+    pub(crate) async fn forward(
+        &self,
+        source: &dyn Source,
+        ids: &[u32],
+        adapters: &Rc<Adapters>,
+    ) -> Result<EncodedText> {
         let (tokens, hidden) = (ids.len(), self.config.hidden_size);
         if tokens > self.config.max_position_embeddings {
             let reason =
@@ -128,6 +146,8 @@ impl ClipTextModel {
         let name = "text_model.embeddings.token_embedding.weight";
         let embedded = weights.read_rows_f32(name, [self.config.vocab_size, hidden], &rows).await?;
         let embedded = Tensor::from_data(TensorData::new(embedded, [1, tokens, hidden]), &self.device);
+        // After the last await: meanwhile another run may have put its own there.
+        self.adaptable.install(adapters);
         Ok(self.encode(embedded, self.config.pooled_position(ids)))
     }
 

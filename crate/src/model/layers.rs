@@ -1,7 +1,12 @@
 //! The layers that every part of a model is built from, and how they are read.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use burn::tensor::activation::{gelu, relu, sigmoid, silu};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::adapters::{Adaptable, LayerShape, Slot};
 use crate::error::Result;
 use crate::kernel::{self, Activation, Conv2d, Weight, padded};
 use crate::weights::Weights;
@@ -11,16 +16,32 @@ pub(crate) struct Loader<'a> {
     weights: &'a Weights<'a>,
     device: &'a Device,
     prefix: String,
+    adaptable: Rc<RefCell<Adaptable>>,
 }
 
 impl<'a> Loader<'a> {
     pub(crate) fn new(weights: &'a Weights<'a>, device: &'a Device) -> Self {
-        Self { weights, device, prefix: String::new() }
+        Self { weights, device, prefix: String::new(), adaptable: Rc::default() }
+    }
+
+    /// The layers that were loaded, here and at other places of the same tree.
+    pub(crate) fn adaptable(&self) -> Adaptable {
+        self.adaptable.take()
+    }
+
+    /// Says that this place of the tree is left out because it has no effect on a model's results.
+    pub(crate) fn note_unused(&self) {
+        self.adaptable.borrow_mut().note_unused(self.prefix.clone());
+    }
+
+    fn slot(&self, shape: LayerShape) -> Slot {
+        self.adaptable.borrow_mut().note(self.prefix.trim_end_matches('.').to_owned(), shape)
     }
 
     /// The child `name`, which may hold dots.
     pub(crate) fn at(&self, name: impl std::fmt::Display) -> Self {
-        Self { prefix: format!("{}{name}.", self.prefix), ..*self }
+        let adaptable = Rc::clone(&self.adaptable);
+        Self { prefix: format!("{}{name}.", self.prefix), adaptable, ..*self }
     }
 
     /// Whether the tensor `name` is here.
@@ -73,7 +94,7 @@ impl<'a> Loader<'a> {
                 Weight::from_rows(&rows, outputs, inputs, self.device)
             }
         };
-        Ok(Linear { weight, bias: None })
+        Ok(Linear { weight, bias: None, adapters: self.slot(LayerShape { inputs, outputs, kernel: 1 }) })
     }
 
     /// A 3x3 convolution; the bias is read where the file has one.
@@ -87,7 +108,7 @@ impl<'a> Loader<'a> {
             }
         };
         let bias = if self.has("bias") { Some(self.bias(outputs).await?) } else { None };
-        Ok(Conv3x3 { weight, bias })
+        Ok(Conv3x3 { weight, bias, adapters: self.slot(LayerShape { inputs, outputs, kernel: 3 }) })
     }
 
     /// Scale and shift of a normalisation over `channels`.
@@ -107,11 +128,12 @@ pub(crate) struct Image {
     pub(crate) width: usize,
 }
 
-/// `x · weight + bias`.
+/// `x · weight + bias`, and what adapters add.
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Weight,
     bias: Option<Tensor<1>>,
+    adapters: Slot,
 }
 
 impl Linear {
@@ -120,20 +142,47 @@ impl Linear {
     }
 
     pub(crate) fn forward_then(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        kernel::linear(x, &self.weight, self.bias.as_ref(), None, activation)
+        match self.adapters.get() {
+            None => kernel::linear(x, &self.weight, self.bias.as_ref(), None, activation),
+            Some(adapters) => {
+                let added = adapters.linear(x.clone(), None);
+                // A kernel's own activation comes before what it adds.
+                activate(self.product(x, Some(added)), activation)
+            }
+        }
     }
 
     /// Adds `residual` to the product.
     pub(crate) fn forward_onto(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        kernel::linear(x, &self.weight, self.bias.as_ref(), Some(residual), Activation::None)
+        let residual = match self.adapters.get() {
+            None => residual,
+            Some(adapters) => adapters.linear(x.clone(), Some(residual)),
+        };
+        self.product(x, Some(residual))
+    }
+
+    fn product(&self, x: Tensor<3>, residual: Option<Tensor<3>>) -> Tensor<3> {
+        kernel::linear(x, &self.weight, self.bias.as_ref(), residual, Activation::None)
     }
 }
 
-/// A 3x3 convolution.
+/// `activation` by itself.
+fn activate(x: Tensor<3>, activation: Activation) -> Tensor<3> {
+    match activation {
+        Activation::None => x,
+        Activation::Silu => silu(x),
+        Activation::Gelu => gelu(x),
+        Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
+        Activation::Relu => relu(x),
+    }
+}
+
+/// A 3x3 convolution, and what adapters add.
 #[derive(Debug)]
 pub(crate) struct Conv3x3 {
     weight: Weight,
     bias: Option<Tensor<1>>,
+    adapters: Slot,
 }
 
 impl Conv3x3 {
@@ -151,6 +200,11 @@ impl Conv3x3 {
         residual: Option<Tensor<3>>,
     ) -> Image {
         let mut shape = change(Conv2d::same(x.height, x.width, self.weight.n()));
+        // Only the VAE's convolutions have activations, and adapters stand beside the UNet's.
+        let residual = match self.adapters.get() {
+            None => residual,
+            Some(adapters) => Some(adapters.conv2d(x.pixels.clone(), shape, residual)),
+        };
         shape.shift_row = shift.map_or(0, |(_, row)| row);
         let (height, width) = shape.output();
         let table = shift.map(|(table, _)| table);

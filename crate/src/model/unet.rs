@@ -1,7 +1,10 @@
 //! `UNet2DConditionModel` (diffusers `models/unets/unet_2d_condition.py`), shaped by its config alone.
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Tensor};
 
+use super::adapters::{Adaptable, Adapters};
 use super::layers::{Conv3x3, Image, Loader, Norm};
 use super::resnet::Groups;
 use super::time_embedding::{AddedCond, TimeEmbedding};
@@ -25,6 +28,7 @@ pub struct UNet2DConditionModel {
     up: Vec<UpStage>,
     conv_norm_out: Norm,
     conv_out: Conv3x3,
+    adaptable: Adaptable,
 }
 
 /// What stays the same over a run: a prompt's keys and values, and every call's time embedding.
@@ -66,6 +70,7 @@ impl UNet2DConditionModel {
             up: load_up(&root, &config, common).await?,
             conv_norm_out: root.at("conv_norm_out").norm(first).await?,
             conv_out: root.at("conv_out").conv3x3(first, config.out_channels).await?,
+            adaptable: root.adaptable(),
             config,
         })
     }
@@ -74,6 +79,16 @@ impl UNet2DConditionModel {
     #[must_use]
     pub fn config(&self) -> &UNet2DConditionConfig {
         &self.config
+    }
+
+    /// The layers that adapters can stand beside.
+    pub(crate) fn adaptable(&self) -> &Adaptable {
+        &self.adaptable
+    }
+
+    /// Uses `adapters`, and no others, from now on.
+    pub(crate) fn install(&self, adapters: &Rc<Adapters>) {
+        self.adaptable.install(adapters);
     }
 
     /// Computes once what every call of a run needs: `prompt_embeds` `[b, tokens, cross_attention_dim]`, the

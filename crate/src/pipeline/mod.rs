@@ -3,6 +3,8 @@
 mod init_image;
 mod init_latents;
 mod kept;
+mod lora;
+mod lora_fit;
 mod part;
 mod plan;
 mod prepare;
@@ -30,6 +32,7 @@ use crate::weights::Prefer;
 use crate::weights::source::{MAX_CONFIG_BYTES, Source, read_to_string};
 
 pub use init_image::InitImage;
+pub use lora::LoraReport;
 pub use part::{Loading, Part};
 pub use prepare::{Memory, Preparation};
 pub use request::{Given, Numbers, Request};
@@ -231,6 +234,7 @@ pub struct Pipeline {
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
     prepared: RefCell<HashSet<prepare::Shape>>,
+    loras: RefCell<lora::Loras>,
 }
 
 impl Pipeline {
@@ -274,6 +278,7 @@ impl Pipeline {
             preview_map,
             picture_map,
             prepared: RefCell::default(),
+            loras: RefCell::default(),
         })
     }
 

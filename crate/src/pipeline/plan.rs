@@ -1,11 +1,13 @@
 //! What a request comes to on a model: sizes, guidance and the sampler's calls.
 
+use super::lora::{Chosen, most_rank};
 use super::{InitImage, Pipeline, Request};
 use crate::error::{Error, Result};
 use crate::kernel::most_bytes;
+use crate::prompt;
 use crate::sampler::{self, Sampler, SamplerKind, Span};
 
-/// A checked request, without its prompts.
+/// A checked request, without its prompts' texts.
 pub(super) struct Plan {
     /// Of the latents.
     pub(super) height: usize,
@@ -14,6 +16,8 @@ pub(super) struct Plan {
     pub(super) sampler: Sampler,
     /// Whether each call is made for the prompt and the negative prompt.
     pub(super) guided: bool,
+    /// What the prompt asks for.
+    pub(super) loras: Vec<Chosen>,
     /// The request's, or a blank one for a model that cannot do without.
     pub(super) init_image: Option<InitImage>,
 }
@@ -30,8 +34,9 @@ impl Plan {
         let span = span(init_image.as_ref(), request.steps, in_schedule);
         let sampler = sampler::build(kind, &description.scheduler, request.steps, span)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
-        check_memory(pipeline, height * width)?;
-        Ok(Self { height, width, sampler, guided, init_image })
+        let loras = pipeline.chosen_loras(&prompt::parse(&request.prompt)?)?;
+        check_memory(pipeline, height * width, most_rank(&loras))?;
+        Ok(Self { height, width, sampler, guided, loras, init_image })
     }
 }
 
@@ -46,11 +51,11 @@ fn span(init_image: Option<&InitImage>, steps: usize, in_schedule: bool) -> Span
     }
 }
 
-/// Refuses a size whose largest activation in the UNet, where the way up meets the first kept results, is more than
-/// the device takes.
-fn check_memory(pipeline: &Pipeline, pixels: usize) -> Result<()> {
+/// Refuses a size whose largest activation in the UNet is more than the device takes: where the way up meets the first
+/// kept results, or inside of LoRAs of this rank.
+fn check_memory(pipeline: &Pipeline, pixels: usize, rank: usize) -> Result<()> {
     let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
-    let needed = 2 * pixels as u64 * (channels * size_of::<f32>()) as u64;
+    let needed = 2 * pixels as u64 * (channels.max(rank) * size_of::<f32>()) as u64;
     let most = most_bytes(&pipeline.picture_map);
     if needed > most {
         let mebibytes = |bytes: u64| bytes >> 20;

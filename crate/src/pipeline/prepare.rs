@@ -1,9 +1,11 @@
 //! Before the first step: how this adapter computes the model's products best, and every pipeline compiled.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use burn::tensor::Tensor;
 
+use super::lora::{RunAdapters, ids};
 use super::plan::Plan;
 use super::run::combine;
 use super::{Pipeline, PromptEmbeds, Request};
@@ -55,6 +57,7 @@ pub(super) struct Shape {
     mask: Mask,
     /// Terms of the sampler's updates, and whether the model's output is among them.
     updates: Vec<(usize, bool)>,
+    loras: Vec<usize>,
 }
 
 /// What a picture is put back around.
@@ -82,9 +85,9 @@ impl Shape {
         }
         updates.sort_unstable();
         updates.dedup();
-        let Plan { height, width, guided, ref sampler, ref init_image } = *plan;
-        let calls = sampler.calls.len();
-        Self { height, width, guided, calls, encodes: init_image.is_some(), mask, updates }
+        let Plan { height, width, guided, ref sampler, ref init_image, ref loras } = *plan;
+        let (calls, loras) = (sampler.calls.len(), ids(loras));
+        Self { height, width, guided, calls, encodes: init_image.is_some(), mask, updates, loras }
     }
 }
 
@@ -110,12 +113,13 @@ impl Pipeline {
             return Ok(());
         }
         let encoder = if shape.encodes { Some(self.vae_encoder().await?) } else { None };
-        let mut rehearsal = self.rehearse(&shape, encoder.as_deref());
+        let adapters = self.adapters(&plan.loras).await?;
+        let mut rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
         let measuring = |done, total| progress(Preparation::Measuring { done, total });
         self.hardware.free_unused();
         if self.hardware.tune(&rehearsal, tune::BUDGET, measuring).await? {
             self.hardware.free_unused();
-            rehearsal = self.rehearse(&shape, encoder.as_deref());
+            rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
         }
         let compiling = |done, total| progress(Preparation::Compiling { done, total });
         self.hardware.compile(&rehearsal, compiling).await?;
@@ -130,7 +134,8 @@ impl Pipeline {
     /// Those of [`Self::prepare`].
     pub async fn tune(&self, budget: Duration) -> Result<()> {
         let shape = self.usual_shape()?;
-        self.hardware.tune(&self.rehearse(&shape, None), budget, |_, _| ()).await?;
+        let rehearsal = self.rehearse(&shape, None, &Rc::default());
+        self.hardware.tune(&rehearsal, budget, |_, _| ()).await?;
         Ok(())
     }
 
@@ -141,7 +146,7 @@ impl Pipeline {
     /// Those of [`Self::prepare`].
     pub fn memory(&self) -> Result<Memory> {
         let shape = self.usual_shape()?;
-        rehearse(|| self.rehearse_steps(&shape));
+        rehearse(|| self.rehearse_steps(&shape, &Rc::default()));
         let steps = self.hardware.gpu_bytes();
         self.hardware.free_unused();
         rehearse(|| self.rehearse_decoding(&shape));
@@ -153,7 +158,7 @@ impl Pipeline {
     }
 
     /// What a run of `shape` launches, the `encoder`'s work before it included.
-    fn rehearse(&self, shape: &Shape, encoder: Option<&VaeEncoder>) -> Rehearsal {
+    fn rehearse(&self, shape: &Shape, encoder: Option<&VaeEncoder>, adapters: &Rc<RunAdapters>) -> Rehearsal {
         rehearse(|| {
             if let Some(encoder) = encoder {
                 let (height, width) = self.picture_size(shape);
@@ -161,20 +166,21 @@ impl Pipeline {
                 let _ = Adapter::in_f32(|| encoder.forward(picture, height, width));
                 self.hardware.free_unused();
             }
-            self.rehearse_steps(shape);
+            self.rehearse_steps(shape, adapters);
             self.hardware.free_unused();
             self.rehearse_decoding(shape);
         })
     }
 
-    fn rehearse_steps(&self, shape: &Shape) {
+    fn rehearse_steps(&self, shape: &Shape, adapters: &Rc<RunAdapters>) {
+        self.install(adapters);
         let description = self.description();
         let device = self.hardware.device();
         let batch = 1 + usize::from(shape.guided);
         let cond = description.unet.time_cond_proj_dim.map(|width| embeddings::guidance_scale(0.0, width));
         let prompt = self.text_encoders.rehearse(device);
         let negative = shape.guided.then(|| prompt.clone());
-        let text = PromptEmbeds { prompt, negative, warnings: Vec::new() };
+        let text = PromptEmbeds { prompt, negative, warnings: Vec::new(), adapters: Rc::clone(adapters) };
         let added_cond = text.added_cond(shape.height, shape.width);
         let timesteps = vec![0.0; shape.calls];
         let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());

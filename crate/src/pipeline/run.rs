@@ -64,7 +64,7 @@ impl Run {
     /// text encoder and of reading the picture encoder.
     pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
         pipeline.hardware.forget_faults();
-        let Plan { height, width, sampler, guided, init_image } = Plan::new(&pipeline, &request)?;
+        let Plan { height, width, sampler, guided, init_image, .. } = Plan::new(&pipeline, &request)?;
         let negative = guided.then_some(request.negative_prompt.as_str());
         let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
         let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
@@ -74,6 +74,7 @@ impl Run {
             .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
         let added_cond = prompt_embeds.added_cond(request.height, request.width);
         let text = prompt_embeds.batch();
+        pipeline.unet.install(&prompt_embeds.adapters.unet);
         let inputs = pipeline.unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
         let init_latents = match &init_image {
             Some(image) => Some(Box::pin(InitLatents::encode(&pipeline, image, height, width)).await?),
@@ -184,13 +185,10 @@ impl Run {
         if self.shared.guidance_scale.is_some() {
             x = Tensor::cat(vec![x.clone(), x], 0);
         }
-        Ok(self.shared.pipeline.unet.forward(
-            x,
-            self.shared.height,
-            self.shared.width,
-            &self.shared.inputs,
-            self.done,
-        ))
+        let Shared { pipeline, height, width, inputs, prompt_embeds, .. } = self.shared.as_ref();
+        // Another run may have put its own there since.
+        pipeline.unet.install(&prompt_embeds.adapters.unet);
+        Ok(pipeline.unet.forward(x, *height, *width, inputs, self.done))
     }
 
     fn update(&mut self, call: &ModelCall, output: &Tensor<3>) -> Result<()> {

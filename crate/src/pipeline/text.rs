@@ -1,12 +1,15 @@
 //! From prompts to the UNet's text input.
 
+use std::rc::Rc;
+
 use burn::tensor::Tensor;
 
 use super::Pipeline;
+use super::lora::RunAdapters;
 use super::text_encoders::{Chunks, TextEncoders};
 use crate::error::Result;
 use crate::model::AddedCond;
-use crate::prompt;
+use crate::prompt::{self, LoraTag, ParsedPrompt};
 
 /// One prompt's tokens and embeddings.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct PromptEmbeds {
     pub negative: Option<Encoded>,
     /// What of the prompts was left out, one sentence each.
     pub warnings: Vec<String>,
+    /// What the prompt's LoRAs put beside the model's layers.
+    pub(super) adapters: Rc<RunAdapters>,
 }
 
 impl PromptEmbeds {
@@ -59,31 +64,39 @@ impl Pipeline {
     /// In place of an empty negative prompt SDXL's models get zeros, where they ask for that.
     ///
     /// # Errors
-    /// [`crate::error::Error::Prompt`], and those of reading the token embedding.
+    /// [`crate::error::Error::Prompt`], and those of reading the LoRAs and the token embedding.
     pub async fn encode(&self, prompt: &str, negative_prompt: Option<&str>) -> Result<PromptEmbeds> {
         let (source, encoders) = (self.source.as_ref(), &self.text_encoders);
-        let mut warnings = Vec::new();
-        let mut prompt = self.chunks(prompt, &mut warnings)?;
-        let empty = self.chunks("", &mut warnings)?;
-        let mut negative = negative_prompt.map(|text| self.chunks(text, &mut warnings)).transpose()?;
+        let (prompt, negative) = (prompt::parse(prompt)?, negative_prompt.map(prompt::parse).transpose()?);
+        let adapters = self.adapters(&self.chosen_loras(&prompt)?).await?;
+        let warnings = warnings(&prompt, negative.as_ref());
+        let mut prompt = encoders.chunks(&prompt)?;
+        let empty = encoders.chunks(&ParsedPrompt::default())?;
+        let mut negative = negative.as_ref().map(|parsed| encoders.chunks(parsed)).transpose()?;
         let longest = prompt.len().max(negative.as_ref().map_or(0, Chunks::len));
         prompt.resize(longest, &empty);
-        let prompt = encoders.encode(source, &prompt).await?;
+        let prompt = encoders.encode(source, &prompt, &adapters).await?;
         if let Some(chunks) = &mut negative {
             chunks.resize(longest, &empty);
         }
         let zeros = negative_prompt == Some("") && self.description.index.force_zeros_for_empty_prompt();
         let negative = match &negative {
             Some(chunks) if zeros => Some(TextEncoders::zeros(chunks, &prompt)),
-            Some(chunks) => Some(encoders.encode(source, chunks).await?),
+            Some(chunks) => Some(encoders.encode(source, chunks, &adapters).await?),
             None => None,
         };
-        Ok(PromptEmbeds { prompt, negative, warnings })
+        Ok(PromptEmbeds { prompt, negative, warnings, adapters })
     }
+}
 
-    fn chunks(&self, text: &str, warnings: &mut Vec<String>) -> Result<Chunks> {
-        let mut parsed = prompt::parse(text)?;
-        warnings.append(&mut parsed.warnings);
-        self.text_encoders.chunks(&parsed)
+/// What of the prompts is left out. LoRAs are the prompt's: both halves of a guided batch go through one model.
+fn warnings(prompt: &ParsedPrompt, negative: Option<&ParsedPrompt>) -> Vec<String> {
+    let mut warnings = prompt.warnings.clone();
+    let Some(negative) = negative else { return warnings };
+    warnings.extend(negative.warnings.iter().cloned());
+    for LoraTag { name, .. } in &negative.loras {
+        warnings
+            .push(format!("`<lora:{name}>` has no effect in the negative prompt: write it in the prompt"));
     }
+    warnings
 }

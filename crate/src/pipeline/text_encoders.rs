@@ -1,9 +1,13 @@
 //! A model's text encoders with their tokenizers: one, or two in the SDXL family, whose states stand side by side.
 
+use std::rc::Rc;
+
 use burn::tensor::{Device, Tensor};
 
+use super::lora::RunAdapters;
 use super::{Description, Encoded, Part};
 use crate::error::Result;
+use crate::model::adapters::{Adaptable, Adapters};
 use crate::model::clip::{ClipTextModel, EncodedText, TextOutput};
 use crate::prompt::{self, Chunk, ParsedPrompt};
 use crate::tokenizer::Tokenizer;
@@ -84,6 +88,19 @@ impl TextEncoders {
         &self.first.tokenizer
     }
 
+    /// Layers of the first and the second encoder that adapters can stand beside.
+    pub(super) fn adaptable(&self) -> (&Adaptable, Option<&Adaptable>) {
+        (self.first.model.adaptable(), self.second.as_ref().map(|second| second.model.adaptable()))
+    }
+
+    /// Puts adapters beside the layers.
+    pub(super) fn install(&self, adapters: &RunAdapters) {
+        self.first.model.adaptable().install(&adapters.text_encoder);
+        if let Some(second) = &self.second {
+            second.model.adaptable().install(&adapters.text_encoder_2);
+        }
+    }
+
     pub(super) fn chunks(&self, prompt: &ParsedPrompt) -> Result<Chunks> {
         let of = |encoder: &TextEncoder| prompt::chunks(&prompt.segments, &encoder.tokenizer);
         Ok(Chunks { first: of(&self.first)?, second: self.second.as_ref().map(of).transpose()? })
@@ -91,13 +108,18 @@ impl TextEncoders {
 
     /// Encodes chunks of one length for all encoders. The pooled text is that of the first chunk and knows no weights,
     /// as in Stable Diffusion web UI (`modules/sd_hijack_clip.py`).
-    pub(super) async fn encode(&self, source: &dyn Source, chunks: &Chunks) -> Result<Encoded> {
-        let (embeds, _) = self.first.encode(source, &chunks.first).await?;
+    pub(super) async fn encode(
+        &self,
+        source: &dyn Source,
+        chunks: &Chunks,
+        adapters: &RunAdapters,
+    ) -> Result<Encoded> {
+        let (embeds, _) = self.first.encode(source, &chunks.first, &adapters.text_encoder).await?;
         let ids_1 = ids(&chunks.first);
         let (Some(second), Some(chunks)) = (&self.second, &chunks.second) else {
             return Ok(Encoded { ids: ids_1, ids_2: None, embeds, text_embeds: None });
         };
-        let (embeds_2, text_embeds) = second.encode(source, chunks).await?;
+        let (embeds_2, text_embeds) = second.encode(source, chunks, &adapters.text_encoder_2).await?;
         let embeds = Tensor::cat(vec![embeds, embeds_2], 2);
         Ok(Encoded { ids: ids_1, ids_2: Some(ids(chunks)), embeds, text_embeds })
     }
@@ -130,11 +152,16 @@ impl TextEncoder {
     }
 
     /// States of all chunks, one after the other, and the pooled text of the first.
-    async fn encode(&self, source: &dyn Source, chunks: &[Chunk]) -> Result<(Tensor<3>, Option<Tensor<3>>)> {
+    async fn encode(
+        &self,
+        source: &dyn Source,
+        chunks: &[Chunk],
+        adapters: &Rc<Adapters>,
+    ) -> Result<(Tensor<3>, Option<Tensor<3>>)> {
         let mut embeds = Vec::with_capacity(chunks.len());
         let mut text_embeds = None;
         for chunk in chunks {
-            let encoded = self.model.forward(source, &chunk.ids).await?;
+            let encoded = self.model.forward(source, &chunk.ids, adapters).await?;
             embeds.push(emphasise(encoded.hidden_state, &chunk.weights));
             text_embeds = text_embeds.or(encoded.text_embeds);
         }

@@ -1,8 +1,10 @@
-//! The attention grammar: `(more)`, `[less]`, `(this much:1.3)`, `\(` for a bracket itself, `BREAK`.
+//! The attention grammar: `(more)`, `[less]`, `(this much:1.3)`, `\(` for a bracket itself, `BREAK`. Tags such as
+//! `<lora:name>` are taken out first.
 //!
 //! The meaning is that of `parse_prompt_attention` in A1111 (`modules/prompt_parser.py`); where that would
 //! misread a slip silently, this says so.
 
+use super::networks::{LoraTag, Untagged, take_out};
 use crate::error::{Error, Result};
 
 /// Most bytes of a prompt.
@@ -36,6 +38,8 @@ pub enum Segment {
 pub struct ParsedPrompt {
     /// Its pieces; neighbours differ in weight.
     pub segments: Vec<Segment>,
+    /// The LoRAs that it asks for, in its order.
+    pub loras: Vec<LoraTag>,
     /// What was left out, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -43,40 +47,17 @@ pub struct ParsedPrompt {
 /// Takes a prompt apart.
 ///
 /// # Errors
-/// [`Error::Prompt`] for a broken weight, with the piece and how to write it, and for a prompt over 64 KiB.
+/// [`Error::Prompt`] for a broken weight or tag, with the piece and how to write it, and for a prompt over 64 KiB.
 pub fn parse(prompt: &str) -> Result<ParsedPrompt> {
     if prompt.len() > MAX_PROMPT_BYTES {
         return fail(format!("it has {} bytes; at most {MAX_PROMPT_BYTES} are taken", prompt.len()));
     }
-    let (text, warnings) = without_networks(prompt);
+    let Untagged { text, loras, warnings } = take_out(prompt)?;
     let mut parser = Parser { rest: &text, ..Parser::default() };
     while !parser.rest.is_empty() {
         parser.step()?;
     }
-    Ok(ParsedPrompt { segments: parser.finish()?, warnings })
-}
-
-/// Takes out the tags that load further networks, such as `<lora:name:0.8>`.
-fn without_networks(prompt: &str) -> (String, Vec<String>) {
-    let mut text = String::with_capacity(prompt.len());
-    let mut warnings = Vec::new();
-    let mut rest = prompt;
-    while let Some((before, tag)) = rest.split_once('<') {
-        text.push_str(before);
-        let known = ["lora:", "lyco:", "hypernet:"].iter().any(|kind| tag.starts_with(kind));
-        match tag.split_once('>') {
-            Some((tag, after)) if known => {
-                warnings.push(format!("`<{tag}>` is left out: Easel does not load such networks yet"));
-                rest = after;
-            }
-            _ => {
-                text.push('<');
-                rest = tag;
-            }
-        }
-    }
-    text.push_str(rest);
-    (text, warnings)
+    Ok(ParsedPrompt { segments: parser.finish()?, loras, warnings })
 }
 
 /// A text with the weight so far, or a break (`None`).

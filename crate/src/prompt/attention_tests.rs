@@ -58,12 +58,10 @@ fn weights() {
 }
 
 #[test]
-fn networks_are_left_out_and_said() {
-    let parsed = parse("a <lora:x:0.8> cat <3 <b> <hypernet:y>").unwrap();
-    assert_eq!(parsed.segments, [Segment::Text { text: "a  cat <3 <b> ".to_owned(), weight: 1.0 }]);
-    assert_eq!(parsed.warnings.len(), 2);
-    assert!(parsed.warnings[0].contains("`<lora:x:0.8>`"));
-    assert!(parse("a <lora:open").unwrap().warnings.is_empty());
+fn tags_are_taken_out() {
+    let parsed = parse("a (<lora:x:0.8>cat:1.5)").unwrap();
+    assert_eq!(parsed.loras, [LoraTag { name: "x".to_owned(), strength: 0.8 }]);
+    check("a (<lora:x:0.8>cat:1.5)", &[("a ", 1.0), ("cat", 1.5)]);
 }
 
 #[test]

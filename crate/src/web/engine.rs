@@ -282,7 +282,8 @@ impl Engine {
         Rc::clone(&self.hardware)
     }
 
-    fn loaded(&self) -> Result<&Rc<Pipeline>, JsValue> {
+    /// The loaded model.
+    pub(super) fn loaded(&self) -> Result<&Rc<Pipeline>, JsValue> {
         self.pipeline.as_ref().ok_or_else(|| misuse("no model is loaded: call load() first"))
     }
 }

@@ -6,6 +6,7 @@ mod constructors;
 mod engine;
 mod error;
 mod log_faults;
+mod lora;
 mod run;
 mod source;
 mod transcoder;

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod dump;
 pub mod files;
 pub mod hash;
+pub mod lora;
 pub mod manifest;
 pub mod pack;
 pub mod packed;

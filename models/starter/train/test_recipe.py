@@ -50,8 +50,8 @@ class Words(unittest.TestCase):
     def test_articles(self):
         wanted = """a unicorn|an octopus|an hourglass|a ewe|scissors|a cactus|a rhinoceros|a glass of milk
         french fries|skis|a face holding back tears|fork and knife|people holding hands|the milky way|popcorn
-        a t-rex|an x-ray|seven o'clock|a lady beetle|a bus|an eagle|a euro banknote|a yo-yo""".replace("\n", "|").split("|")
-        for phrase in map(str.strip, wanted):
+        a t-rex|an x-ray|seven o'clock|a lady beetle|a bus|an eagle|a euro banknote|a yo-yo"""
+        for phrase in map(str.strip, wanted.replace("\n", "|").split("|")):
             name = phrase.removeprefix("a ").removeprefix("an ").removeprefix("the ")
             self.assertEqual(articles.with_article(name), phrase)
 
@@ -76,7 +76,8 @@ class Words(unittest.TestCase):
         self.assertFalse(set(listed("everyday.txt")) & set(listed("excluded.txt")))
 
     def test_a_keyword_of_ones_own(self):
-        self.assertEqual([own_keyword(concept, CONCEPTS) for concept in CONCEPTS[:4]], ["fruit", "nature", None, "tool"])
+        found = [own_keyword(concept, CONCEPTS) for concept in CONCEPTS[:4]]
+        self.assertEqual(found, ["fruit", "nature", None, "tool"])
 
 
 class Pictures(unittest.TestCase):

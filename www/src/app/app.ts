@@ -8,6 +8,7 @@ import { element } from "./elements.ts";
 import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form.ts";
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
+import type { LoraList } from "./loras.ts";
 import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
 import { quantFor } from "./quant_choice.ts";
@@ -39,15 +40,23 @@ export class App {
   #askedToKeep = false;
   #tune: (info: ModelInfo) => ModelInfo;
   readonly #onLoadEnd: () => void;
+  readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
   readonly #replay = new Replay();
 
-  /** `onLoadEnd` is told whenever a load has ended, well or not. */
-  constructor(model: URL, device: DeviceChoice, tune: (info: ModelInfo) => ModelInfo, onLoadEnd: () => void) {
+  /** `onLoadEnd` is told whenever a load has ended, well or not; `loras` knows those that prompts may ask for. */
+  constructor(
+    model: URL,
+    device: DeviceChoice,
+    tune: (info: ModelInfo) => ModelInfo,
+    onLoadEnd: () => void,
+    loras: LoraList,
+  ) {
     this.#model = model;
     this.#device = device;
     this.#tune = tune;
     this.#onLoadEnd = onLoadEnd;
+    this.#loras = loras;
   }
 
   /** Puts another model in the place of this one; `tune` may change what it says of its defaults. */
@@ -147,6 +156,11 @@ export class App {
     if (this.#state === "ready") void this.#generate();
   }
 
+  /** Lets go of all LoRAs, so that they can be deleted. */
+  async releaseLoras(): Promise<void> {
+    await this.#client?.request("useLoras", { loras: [] });
+  }
+
   /** Asks a run to end after the step it is at. */
   stop(): void {
     if (this.#state !== "running") return;
@@ -174,9 +188,10 @@ export class App {
     if (!params || !client) return;
     hideError();
     this.#stop = new AbortController();
+    const { signal } = this.#stop;
     this.#enter("running");
     try {
-      const { signal } = this.#stop;
+      await client.request("useLoras", { loras: await this.#loras.namedIn(params.prompt) });
       const finished = await stayAwake(() => draw(client, params, pictureCount(), this.#replay, signal));
       if (finished > 0) noteUsedSeed(params.seed);
       this.#enter("ready");

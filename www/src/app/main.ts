@@ -6,6 +6,7 @@ import { App } from "./app.ts";
 import { element } from "./elements.ts";
 import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
+import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
 import { keepOpen } from "./open_panels.ts";
 import { setUpPictures, takeLink } from "./pictures.ts";
@@ -20,8 +21,9 @@ import { setUpTheme } from "./theme.ts";
 import { keepPage } from "./updates.ts";
 
 const select = element("device", HTMLSelectElement);
-const models = new ModelList(open);
 let app: App | undefined;
+const loras = new LoraList(async () => app?.releaseLoras());
+const models = new ModelList(open, loras);
 
 /** Turns to what the page's address asks for; `named` says that the user has just typed it. */
 function start(named: boolean): void {
@@ -33,7 +35,7 @@ function start(named: boolean): void {
     dress(wish);
     if (link) useSettings(link, "A link has filled the form.");
     if (app) app.turnTo(model, tuneOf(wish));
-    else app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh());
+    else app = new App(model, device ?? "auto", tuneOf(wish), () => models.refresh(), loras);
     void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
     refuse(error);

@@ -12,6 +12,7 @@ import { setUpFileOpeners } from "./file_openers.ts";
 import { chooseFolder } from "./folder_picker.ts";
 import { givenFiles, noteFiles } from "./given_files.ts";
 import { readLocation } from "./location.ts";
+import type { LoraList } from "./loras.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { noteQuant } from "./quant_choice.ts";
 import { sentence } from "./status.ts";
@@ -32,13 +33,15 @@ const storage = element("storage", HTMLElement);
 /** The panel "Models". */
 export class ModelList {
   readonly #open: (name: string) => void;
+  readonly #loras: LoraList;
   readonly #rows = new Map<string, ModelRow>();
   #client: EngineClient | undefined;
   #current: URL | undefined;
 
-  /** `open` loads a model by what the user typed. */
-  constructor(open: (name: string) => void) {
+  /** `open` loads a model by what the user typed; `loras` takes the LoRAs among the files that are given. */
+  constructor(open: (name: string) => void, loras: LoraList) {
     this.#open = open;
+    this.#loras = loras;
     panel.addEventListener("toggle", () => this.refresh());
     element("forget-token", HTMLButtonElement).addEventListener("click", () => {
       if (this.#current) forgetToken(this.#current);
@@ -92,7 +95,13 @@ export class ModelList {
       this.#client ??= new EngineClient();
       const found = await this.#client.request("recognise", { files: await files });
       noteFiles(new URL(found.address), found.files);
-      noteQuant(new URL(found.address), quant.value);
+      const url = new URL(found.address);
+      if (found.kind === "lora") {
+        panel.open = true;
+        await this.#loras.keep(() => found.address);
+        return;
+      }
+      noteQuant(url, quant.value);
       this.#open(found.address);
     } catch (error) {
       panel.open = true;

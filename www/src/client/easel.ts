@@ -184,10 +184,10 @@ async function loadInto(
 ): Promise<Loaded> {
   // Nobody sees this one; steps bring pictures of it.
   const canvas = new OffscreenCanvas(1, 1);
-  const own = { files: undefined, quant, engineFiles: others, canvas };
+  const own = { files: undefined, engineFiles: others, canvas };
   return client.request(
     "load",
-    { device, f16: precision === "f16", model, token, ...own },
+    { device, f16: precision === "f16", quant, model, token, ...own },
     { onEvent: (event) => onProgress?.(progressOf(event)), transfer: [canvas] },
   );
 }

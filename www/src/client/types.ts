@@ -21,7 +21,7 @@ export interface LoadOptions {
   device?: DeviceChoice | undefined;
   /** `f16` lets a GPU that can compute products in half precision, where it measures that to be faster. */
   precision?: "f32" | "f16" | undefined;
-  /** How weights are packed when the model is fetched first: `auto`, the default, packs large ones; `none` leaves them. */
+  /** How weights are packed when they are fetched; `auto`, the default, keeps small models as they are published. */
   quant?: QuantChoice | undefined;
   /** Access token for gated models. It is sent to the origin of the model's address and nowhere else. */
   token?: string | undefined;

@@ -16,8 +16,14 @@ export interface GivenFile {
   modified: number;
 }
 
-/** What files that the user gave turned out to be; `files` are those of the model, by their paths in it. */
-export type Recognised = { kind: "model"; address: string; files: GivenFile[] };
+/** What files that the user gave turned out to be; `files` are those of the model or LoRA, by their paths in it. */
+export type Recognised = { kind: "model" | "lora"; address: string; files: GivenFile[] };
+
+/** A kept LoRA, by the name that prompts call it. */
+export interface LoraPlace {
+  name: string;
+  address: string;
+}
 
 /** How the weights of a model are packed when it is fetched; `docs/quantization.md` has the formats. */
 export type Quant = "q8" | "q6" | "q4" | "mixed";
@@ -104,6 +110,16 @@ export interface Requests {
     result: null;
     event: DownloadEvent;
   };
+  /** Every LoRA of which anything is kept. */
+  loras: { params: Record<never, never>; result: ModelSummary[]; event: never };
+  /** Fetches what is missing of a LoRA; its address ends in `.safetensors`. */
+  keepLora: {
+    params: Pick<LoadParams, "model" | "token" | "files">;
+    result: null;
+    event: DownloadEvent;
+  };
+  /** Lets prompts ask for these LoRAs and no others. What of them the model cannot use is among a run's warnings. */
+  useLoras: { params: { loras: LoraPlace[] }; result: null; event: never };
   /** Says what the user gave; nothing is kept yet. */
   recognise: { params: { files: GivenFile[] }; result: Recognised; event: never };
   /** Its result: paths of files that were damaged; the model then is not whole. */

@@ -5,10 +5,10 @@ import { Host, type HostOptions } from "./host.ts";
 import { HostShelf } from "./host_shelf.ts";
 import { MANIFEST } from "./manifest.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
-import { planModel } from "./planner.ts";
+import { planModel, type Wanted } from "./planner.ts";
 import type { ByteSource, Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
-import { checkCheckpoint } from "./weights_kind.ts";
+import { checkWeights } from "./weights_kind.ts";
 
 /** A kept model is not held up for long by the question whether it is still the host's. */
 const MANIFEST_PATIENCE = { ...PATIENCE, attempts: 1, stallMs: 4000 };
@@ -16,9 +16,11 @@ const MANIFEST_PATIENCE = { ...PATIENCE, attempts: 1, stallMs: 4000 };
 /** A model on a hub or on any other host of files. */
 export class HttpProvider implements Provider {
   readonly #host: Host;
+  readonly #wanted: Wanted;
 
-  constructor(model: URL, options: HostOptions) {
+  constructor(model: URL, options: HostOptions, wanted: Wanted) {
     this.#host = new Host(model, options);
+    this.#wanted = wanted;
   }
 
   get address(): string {
@@ -26,8 +28,8 @@ export class HttpProvider implements Provider {
   }
 
   async plan(chunkSize: number): Promise<Planned> {
-    const planned = await planModel(new HostShelf(this.#host), chunkSize);
-    await checkCheckpoint(this, planned.plan);
+    const planned = await planModel(new HostShelf(this.#host), chunkSize, this.#wanted);
+    await checkWeights(this, planned.plan);
     return planned;
   }
 

@@ -3,6 +3,7 @@ import type { ModelSummary, VerifyEvent } from "../shared/protocol.ts";
 import { chunkCount, intactChunk } from "./file_download.ts";
 import { alone, unused } from "./locks.ts";
 import { type Plan, type PlannedFile, planBytes } from "./plan.ts";
+import type { Wanted } from "./planner.ts";
 import { stopped } from "./retries.ts";
 import type { ChunkKey, ModelRecord, Store } from "./store.ts";
 
@@ -17,12 +18,13 @@ function chunkLength(file: PlannedFile | undefined, index: number): number {
   return file ? Math.max(0, Math.min(file.chunkSize, file.size - index * file.chunkSize)) : 0;
 }
 
-/** Every model of which anything is kept, the latest first. */
-export async function listModels(store: Store): Promise<ModelSummary[]> {
+/** Every model, or every LoRA, of which anything is kept, the latest first. */
+export async function listKept(store: Store, wanted: Wanted): Promise<ModelSummary[]> {
   const models: ModelSummary[] = [];
   for (const address of await store.addresses()) {
     const record = await store.model(address);
-    if (record) models.push(await summary(store, address, record));
+    const isLora = record?.plan.lora !== undefined;
+    if (record && isLora === (wanted === "lora")) models.push(await summary(store, address, record));
   }
   return models.sort((a, b) => b.started - a.started);
 }

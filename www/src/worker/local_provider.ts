@@ -5,10 +5,10 @@ import type { GivenFile } from "../shared/protocol.ts";
 import type { Range } from "./host.ts";
 import { MANIFEST } from "./manifest.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
-import { type FileFacts, planModel, type Shelf } from "./planner.ts";
+import { type FileFacts, planModel, type Shelf, type Wanted } from "./planner.ts";
 import type { ByteSource, Provider } from "./provider.ts";
 import { stopped } from "./retries.ts";
-import { checkCheckpoint } from "./weights_kind.ts";
+import { checkWeights } from "./weights_kind.ts";
 
 /** Most bytes of a file that is read at once. */
 const LARGEST_TEXT = 32 << 20;
@@ -19,19 +19,22 @@ export class LocalProvider implements Provider {
   readonly #model: URL;
   readonly #given: ReadonlyMap<string, Blob> | undefined;
   readonly #signal: AbortSignal;
+  readonly #wanted: Wanted;
 
-  constructor(model: URL, given: readonly GivenFile[] | undefined, signal: AbortSignal) {
+  constructor(model: URL, given: readonly GivenFile[] | undefined, signal: AbortSignal, wanted: Wanted) {
     this.address = model.href;
     this.#model = model;
     this.#given = given && new Map(given.map(({ path, file }) => [path, file]));
     this.#signal = signal;
+    this.#wanted = wanted;
   }
 
   async plan(chunkSize: number): Promise<Planned> {
-    const planned = await planModel(new GivenShelf(this.#model, this.#files()), chunkSize);
+    const shelf = new GivenShelf(this.#model, this.#files());
+    const planned = await planModel(shelf, chunkSize, this.#wanted);
     const { plan, contents } = planned;
     for (const { path, size } of plan.files) if (!contents.has(path)) this.#check(path, size);
-    await checkCheckpoint(this, plan);
+    await checkWeights(this, plan);
     return planned;
   }
 

@@ -27,6 +27,8 @@ export interface Plan {
   licence?: Licence;
   /** Path of the file that is all of the model, where it is a checkpoint and not a folder in diffusers layout. */
   checkpoint?: string;
+  /** Path of the one file of a LoRA. */
+  lora?: string;
   /** How weights were to be packed that were not packed already. */
   quant?: Quant | "none";
   files: PlannedFile[];

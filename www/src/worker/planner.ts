@@ -27,9 +27,16 @@ export interface Shelf {
 
 const TOKENIZER_FILES = ["tokenizer_config.json", "special_tokens_map.json"];
 
-/** Plans a checkpoint, or a folder by its manifest, or by `model_index.json` and by asking for names. */
-export async function planModel(shelf: Shelf, chunkSize: number): Promise<Planned> {
+/** What is to be at an address: a model, which may be a folder or a file, or a LoRA, which is a file. */
+export type Wanted = "model" | "lora";
+
+/** Plans a checkpoint, or a folder by its manifest, or by `model_index.json` and by asking for names; or a LoRA. */
+export async function planModel(shelf: Shelf, chunkSize: number, wanted: Wanted): Promise<Planned> {
   const planner = new Planner(shelf, chunkSize);
+  if (wanted === "lora") {
+    await planner.lora(shelf.checkpoint);
+    return planner.planned;
+  }
   if (shelf.checkpoint !== undefined) {
     await planner.checkpoint(shelf.checkpoint);
     return planner.planned;
@@ -58,6 +65,17 @@ class Planner {
     if (!(await this.#large(path))) throw absent(path);
     this.planned.plan.checkpoint = path;
     await this.#note(MERGES, await clipMerges());
+    await this.#origin();
+  }
+
+  /** Notes the one file of a LoRA. */
+  async lora(path: string | undefined): Promise<void> {
+    if (path === undefined) {
+      const message = "a LoRA's address is that of its file, which ends in .safetensors";
+      throw new EaselError("model_address", message);
+    }
+    if (!(await this.#large(path))) throw absent(path);
+    this.planned.plan.lora = path;
     await this.#origin();
   }
 

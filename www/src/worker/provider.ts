@@ -5,6 +5,7 @@ import type { HostOptions, Range } from "./host.ts";
 import { HttpProvider } from "./http_provider.ts";
 import { LocalProvider } from "./local_provider.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
+import type { Wanted } from "./planner.ts";
 
 /** The bytes of one file, to be read as often as needed. */
 export interface ByteSource {
@@ -35,8 +36,10 @@ export function providerOf(
   model: URL,
   given: readonly GivenFile[] | undefined,
   options: HostOptions,
+  wanted: Wanted = "model",
 ): Provider {
-  return isLocal(model) ? new LocalProvider(model, given, options.signal) : new HttpProvider(model, options);
+  if (isLocal(model)) return new LocalProvider(model, given, options.signal, wanted);
+  return new HttpProvider(model, options, wanted);
 }
 
 /** Bytes that are in memory already. */

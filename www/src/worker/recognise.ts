@@ -66,10 +66,11 @@ async function recogniseFile(files: readonly GivenFile[]): Promise<Recognised> {
   }
   const file = { ...given, path: given.path.split("/").at(-1) ?? given.path };
   const kind = await weightsKind(file.path, bytesOfBlob(file.path, file.file));
-  if (kind !== "checkpoint") throw notACheckpoint(file.path, kind);
+  if (kind !== "checkpoint" && kind !== "lora") throw notACheckpoint(file.path, kind);
   const address = localAddress(await fingerprint([file]), file.path, "file");
   // The address may spell the name in another way; the file goes by the address.
-  return { kind: "model", address: address.href, files: [{ ...file, path: fileName(address) }] };
+  const own = [{ ...file, path: fileName(address) }];
+  return { kind: kind === "lora" ? kind : "model", address: address.href, files: own };
 }
 
 function fileName(address: URL): string {

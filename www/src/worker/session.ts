@@ -11,12 +11,14 @@ import type {
   LoadEvent,
   Loaded,
   LoadParams,
+  LoraPlace,
   Outcome,
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
 import { useMerges } from "./clip_merges.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
 import { beginUse } from "./locks.ts";
+import { LorasInUse } from "./loras_in_use.ts";
 import { USUAL } from "./model_download.ts";
 import { PackingProvider } from "./packing.ts";
 import { encodePng, pixels, snapshot } from "./picture.ts";
@@ -31,6 +33,7 @@ export class Session {
   #engine: Engine | undefined;
   #canvas: OffscreenCanvas | undefined;
   #running = false;
+  readonly #loras = new LorasInUse();
   /** What measurements are kept under: the engine itself is not told one GPU from another. */
   #adapter = "";
   /** What files say of the model. */
@@ -70,6 +73,13 @@ export class Session {
     return decision.reason === undefined ? loaded : { ...loaded, reason: decision.reason };
   }
 
+  /** See the request of the same name. */
+  async useLoras(loras: readonly LoraPlace[], signal: AbortSignal): Promise<null> {
+    if (this.#running) throw new EaselError("busy", "a picture is already being drawn");
+    await this.#loras.use(this.#loaded().engine, loras, signal);
+    return null;
+  }
+
   tokens(prompt: string): { count: number; limit: number } {
     return this.#loaded().engine.tokens(prompt);
   }
@@ -86,7 +96,8 @@ export class Session {
       const { engine, canvas } = this.#loaded();
       await prepare(engine, this.#adapter, params, emit);
       run = await engine.start(params);
-      const { total, warnings } = run;
+      const { total } = run;
+      const warnings = [...this.#loras.warnings, ...run.warnings];
       emit({ type: "started", total, warnings, picture: await snapshot(canvas) });
       return this.#signed(await draw(run, canvas, signal, emit), params);
     } finally {

@@ -10,6 +10,8 @@ import { type Chunk, Store } from "./store.ts";
 export class ModelSource implements Source {
   /** Path of the file that is all of the model, where it is one. */
   readonly checkpoint: string | undefined;
+  /** Path of the one file of a LoRA. */
+  readonly lora: string | undefined;
   readonly #address: string;
   readonly #store: Store;
   readonly #download: ModelDownload;
@@ -17,8 +19,14 @@ export class ModelSource implements Source {
   readonly #checked = new Set<string>();
   #recent: { key: string; chunk: Promise<Chunk> } | undefined;
 
-  private constructor(address: string, store: Store, download: ModelDownload, { files, checkpoint }: Plan) {
+  private constructor(
+    address: string,
+    store: Store,
+    download: ModelDownload,
+    { files, checkpoint, lora }: Plan,
+  ) {
     this.checkpoint = checkpoint;
+    this.lora = lora;
     this.#address = address;
     this.#store = store;
     this.#download = download;

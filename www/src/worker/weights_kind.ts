@@ -43,11 +43,14 @@ export function notACheckpoint(name: string, kind: Exclude<WeightsKind, "checkpo
   return new EaselError("not_a_model_file", `${name} ${what[kind]}`);
 }
 
-/** Throws for a plan of a single file that is no whole checkpoint, before the rest of it is fetched. */
-export async function checkCheckpoint(provider: Provider, plan: Plan): Promise<void> {
-  const file = plan.files.find(({ path }) => path === plan.checkpoint);
-  const kind = file ? await weightsKind(file.path, provider.open(plan, file)) : "checkpoint";
-  if (file && kind !== "checkpoint") throw notACheckpoint(file.path, kind);
+/** Throws for a plan of a single file that is not what it is planned as, before the rest of it is fetched. */
+export async function checkWeights(provider: Provider, plan: Plan): Promise<void> {
+  const file = plan.files.find(({ path }) => path === (plan.lora ?? plan.checkpoint));
+  if (!file) return;
+  const kind = await weightsKind(file.path, provider.open(plan, file));
+  if (plan.lora !== undefined) {
+    if (kind !== "lora") throw new EaselError("not_a_model_file", `${file.path} holds no LoRA`);
+  } else if (kind !== "checkpoint") throw notACheckpoint(file.path, kind);
 }
 
 async function tensorNames(name: string, source: ByteSource): Promise<string[]> {

@@ -9,7 +9,7 @@ import type {
   ToWorker,
   VerifyEvent,
 } from "../shared/protocol.ts";
-import { deleteModel, listModels, verifyModel } from "./kept.ts";
+import { deleteModel, listKept, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
 import { PackingProvider } from "./packing.ts";
 import { providerOf } from "./provider.ts";
@@ -38,7 +38,11 @@ function handle(
       return session.generate(request.params, signal, emit);
     case "recognise":
       return recognise(request.params.files);
+    case "useLoras":
+      return session.useLoras(request.params.loras, signal);
     case "models":
+    case "loras":
+    case "keepLora":
     case "survey":
     case "finish":
     case "verify":
@@ -48,7 +52,9 @@ function handle(
   }
 }
 
-type KeepRequest = Extract<Request, { kind: "models" | "survey" | "finish" | "verify" | "delete" | "save" }>;
+type KeepRequest = Extract<Request, { kind: KeepKind }>;
+
+type KeepKind = "models" | "loras" | "keepLora" | "survey" | "finish" | "verify" | "delete" | "save";
 
 /** What is about kept models and needs no engine. */
 async function keep(
@@ -59,8 +65,9 @@ async function keep(
   const store = await Store.open();
   if (request.kind === "models") {
     await dropOldArchives();
-    return listModels(store);
+    return listKept(store, "model");
   }
+  if (request.kind === "loras") return listKept(store, "lora");
   const { model } = request.params;
   if (request.kind === "verify") return verifyModel(store, model, signal, emit);
   if (request.kind === "save") {
@@ -71,8 +78,15 @@ async function keep(
   if (request.kind === "delete") await deleteModel(store, model);
   else {
     const options = { ...USUAL, token: request.params.token, signal, emit };
-    const published = providerOf(new URL(model), request.params.files, options);
-    const provider = new PackingProvider(published, "auto", makeTranscoder);
+    const published = providerOf(
+      new URL(model),
+      request.params.files,
+      options,
+      request.kind === "keepLora" ? "lora" : "model",
+    );
+    // A LoRA is read as it is.
+    const provider =
+      request.kind === "keepLora" ? published : new PackingProvider(published, "auto", makeTranscoder);
     const download = new ModelDownload(provider, store, options);
     if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
     await download.complete();

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod configs;
 mod folder;
+mod original_names;
 mod part;
 mod scheduler;
 mod text_encoder;
@@ -22,6 +23,7 @@ use crate::weights::safetensors;
 use crate::weights::source::{LocalBoxFuture, Source, check_path};
 use checkpoint::Checkpoint;
 use folder::Folder;
+pub use original_names::original_names;
 pub use scheduler::Prediction;
 
 /// Endings of pickles. A pickle under another name fails as a damaged header.

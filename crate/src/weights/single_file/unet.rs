@@ -13,7 +13,7 @@ use crate::weights::safetensors::TensorInfo;
 pub(super) const PREFIX: &str = "model.diffusion_model.";
 
 /// Modules outside of the blocks.
-const OUTSIDE: [(&str, &str); 8] = [
+pub(super) const OUTSIDE: [(&str, &str); 8] = [
     ("time_embed.0.", "time_embedding.linear_1."),
     ("time_embed.2.", "time_embedding.linear_2."),
     ("time_embed.cond_proj.", "time_embedding.cond_proj."),
@@ -28,7 +28,7 @@ const SIDES: [(&str, Side); 3] =
     [("input_blocks.", Side::Down), ("middle_block.", Side::Mid), ("output_blocks.", Side::Up)];
 
 /// Modules of a resnet.
-const RESNET: [(&str, &str); 6] = [
+pub(super) const RESNET: [(&str, &str); 6] = [
     ("in_layers.0.", "norm1."),
     ("in_layers.2.", "conv1."),
     ("emb_layers.1.", "time_emb_proj."),

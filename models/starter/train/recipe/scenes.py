@@ -29,7 +29,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things from left to right or from top to bottom on a plain background; `layout` is alone, beside, above or row."""
+    """Things from left to right or top to bottom on a plain background; `layout` is alone, beside, above or row."""
 
     background: str
     rgb: tuple[int, int, int]

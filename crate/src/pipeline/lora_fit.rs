@@ -1,0 +1,126 @@
+//! Which layers of a model the layers of a LoRA file are for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Pipeline;
+use crate::error::{Error, Result};
+use crate::model::LayerShape;
+use crate::model::adapters::Adaptable;
+use crate::weights::aliases::same_layout;
+use crate::weights::lora::{LayerName, LoraFile, LoraLayer, Part, listed};
+use crate::weights::single_file::original_names;
+
+/// A layer of a LoRA, and the layer of the model that it is for.
+pub(super) struct Fitted {
+    /// Place among the file's layers.
+    pub(super) index: usize,
+    pub(super) part: Part,
+    pub(super) module: String,
+    pub(super) shape: LayerShape,
+}
+
+impl Pipeline {
+    fn adaptable(&self, part: Part) -> Option<&Adaptable> {
+        match part {
+            Part::Unet => Some(self.unet.adaptable()),
+            Part::TextEncoder => Some(self.text_encoders.adaptable().0),
+            Part::TextEncoder2 => self.text_encoders.adaptable().1,
+        }
+    }
+
+    /// Finds the model's layers; the second list names those of the file that the model does not have.
+    pub(super) fn fit(&self, file: &LoraFile) -> Result<(Vec<Fitted>, Vec<String>)> {
+        let parts = [Part::TextEncoder, Part::TextEncoder2, Part::Unet];
+        let known: BTreeMap<Part, Known<'_>> = parts
+            .into_iter()
+            .filter_map(|part| Some((part, Known::of(self.adaptable(part)?, part))))
+            .collect();
+        let (mut fitted, mut unknown, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for (index, layer) in file.layers().iter().enumerate() {
+            let known = known.get(&layer.name.part);
+            match known.and_then(|known| known.layer(&layer.name)) {
+                Some((module, shape)) => {
+                    check_fit(file, layer, shape)?;
+                    let (part, module) = (layer.name.part, module.to_owned());
+                    if !taken.insert((part, module.clone())) {
+                        let reason = format!("has `{module}` twice, under different names");
+                        return Err(Error::Lora { file: file.path().to_owned(), reason });
+                    }
+                    fitted.push(Fitted { index, part, module, shape });
+                }
+                None if known.is_some_and(|known| known.is_unused(&layer.name)) => {}
+                None => unknown.push(layer.down.tensor.clone()),
+            }
+        }
+        if fitted.is_empty() {
+            let reason = format!("has no layer that this model has; its layers are {}", listed(&unknown));
+            return Err(Error::Lora { file: file.path().to_owned(), reason });
+        }
+        Ok((fitted, unknown))
+    }
+}
+
+/// The layers of a part of a model, by all their names.
+struct Known<'a> {
+    dotted: BTreeMap<String, (&'a str, LayerShape)>,
+    underscored: BTreeMap<String, (&'a str, LayerShape)>,
+    unused: &'a [String],
+}
+
+impl<'a> Known<'a> {
+    fn of(adaptable: &'a Adaptable, part: Part) -> Self {
+        let own = adaptable.layers().map(|(name, shape)| (name.to_owned(), (name, shape)));
+        let mut dotted: BTreeMap<_, _> = own.collect();
+        if part == Part::Unet {
+            let names = original_names(adaptable.layers().map(|(name, _)| name));
+            let shapes: BTreeMap<_, _> = adaptable.layers().collect();
+            let with_shape = |(original, name)| Some((original, (name, *shapes.get(name)?)));
+            dotted.extend(names.into_iter().filter_map(with_shape));
+        }
+        let underscored = dotted.iter().map(|(name, layer)| (name.replace('.', "_"), *layer)).collect();
+        Self { dotted, underscored, unused: adaptable.unused() }
+    }
+
+    fn layer(&self, name: &LayerName) -> Option<(&'a str, LayerShape)> {
+        let layers = if name.underscored { &self.underscored } else { &self.dotted };
+        layers.get(&name.name).copied()
+    }
+
+    fn is_unused(&self, name: &LayerName) -> bool {
+        let is_start = |start: &String| {
+            let underscored = name.underscored.then(|| start.replace('.', "_"));
+            name.name.starts_with(underscored.as_ref().unwrap_or(start))
+        };
+        self.unused.iter().any(is_start)
+    }
+}
+
+fn check_fit(file: &LoraFile, layer: &LoraLayer, shape: LayerShape) -> Result<()> {
+    let LayerShape { inputs, outputs, kernel } = shape;
+    let down = [layer.rank, inputs, kernel, kernel];
+    let up = [outputs, layer.rank];
+    for (factor, expected) in [(&layer.down, &down[..]), (&layer.up, &up[..])] {
+        if !same_layout(expected, &factor.shape) {
+            let (tensor, found) = (&factor.tensor, &factor.shape);
+            let reason = format!(
+                "was made for another family of models{}: its `{tensor}` has shape {found:?}, this model's layer takes \
+                 {expected:?}",
+                family(file)
+            );
+            return Err(Error::Lora { file: file.path().to_owned(), reason });
+        }
+    }
+    Ok(())
+}
+
+/// The family that a LoRA is for, by the width of the texts that its UNet attends to.
+fn family(file: &LoraFile) -> &'static str {
+    let attends = |layer: &&LoraLayer| layer.name.name.ends_with("to_k") && layer.name.name.contains("attn2");
+    let width = file.layers().iter().find(attends).and_then(|layer| layer.down.shape.get(1));
+    match width {
+        Some(768) => ", Stable Diffusion 1",
+        Some(1024) => ", Stable Diffusion 2",
+        Some(2048) => ", SDXL",
+        _ => "",
+    }
+}
