@@ -235,6 +235,35 @@ test("the API gives steps and a picture, in the order of asking", async ({ easel
   });
 });
 
+test("the API starts from a picture of any size and kind, where a mask says so", async ({ easel }) => {
+  await open(easel.page, "", "api");
+  const colours = await easel.page.evaluate(async (model) => {
+    const { Easel } = await globalThis.easel;
+    const engine = await Easel.load(model);
+    const painted = (width: number, ...rectangle: [number, number, number, number]) => {
+      const canvas = new OffscreenCanvas(width, width);
+      const context = canvas.getContext("2d");
+      if (context) context.fillStyle = "white";
+      context?.fillRect(...rectangle);
+      return canvas;
+    };
+    const image = await painted(200, 0, 0, 200, 200).convertToBlob();
+    const mask = painted(32, 0, 0, 16, 32);
+    const { png } = await engine.generate({ prompt: "a star", steps: 1, image, mask }).result;
+    const context = new OffscreenCanvas(64, 64).getContext("2d");
+    context?.drawImage(await createImageBitmap(png), 0, 0);
+    const wrong = engine.generate({ prompt: "a star", image: new Blob(["no picture"]) }).result;
+    const code = await wrong.then(
+      () => "none",
+      (error) => error.code,
+    );
+    engine.dispose();
+    return [...[2, 61].map((x) => String(context?.getImageData(x, 32, 1, 1).data)), code];
+  }, `${sites.models.origin}/model/`);
+  // What is drawn anew is teal, from the scripted engine.
+  expect(colours).toEqual(["0,128,128,255", "255,255,255,255", "bad_parameter"]);
+});
+
 test("the API's runs end by signal, by leaving the loop and by dispose, with stable errors", async ({
   easel,
 }) => {

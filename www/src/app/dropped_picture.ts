@@ -6,6 +6,7 @@ import type { Settings } from "../shared/settings.ts";
 import { filesOf, holdsOnly, registerTaker } from "./drop.ts";
 import { button, make } from "./make.ts";
 import { factList, factsOf } from "./picture_facts.ts";
+import { receiveSharedPicture } from "./shared_picture.ts";
 import { showError } from "./status.ts";
 
 const LONGEST_SHOWN = 2000;
@@ -19,7 +20,7 @@ export interface DroppedHost {
   samplers: () => readonly { name: string; label: string }[];
 }
 
-/** Takes pictures that are dropped on the page or pasted into it. */
+/** Takes pictures that are dropped on the page, pasted into it, or shared with it. */
 export function takePictures(host: DroppedHost): void {
   registerTaker({
     hint: "Drop the picture to start from it, or to read its settings",
@@ -31,6 +32,7 @@ export function takePictures(host: DroppedHost): void {
       else if (file) void look(file, host);
     },
   });
+  void receiveSharedPicture((file) => void look(file, host));
 }
 
 /** Shows a file's settings; one without any is a picture to start from. */
