@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_those_of_the_page() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    fn texts_are_those_of_the_page() -> Result<(), Box<dyn std::error::Error>> {
         let cases: Vec<Case> = serde_json::from_str(include_str!("../../../tests/infotexts.json"))?;
         for Case { name, settings, version, text, chunk } in cases {
             let infotext = Infotext {
