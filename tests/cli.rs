@@ -129,10 +129,10 @@ fn given_latents_and_noise_are_used() -> TestResult {
     });
     fs::write(&file, write("latents.safetensors", &tensors)?)?;
     easel.generate(&[("--sampler", "euler-a")]).success();
-    let drawn = fs::read(easel.path("out.png"))?;
+    let drawn = pixels(&easel.path("out.png"))?;
     let path = file.to_string_lossy();
     easel.generate(&[("--sampler", "euler-a"), ("--seed", "77"), ("--latents", &path)]).success();
-    assert_eq!(fs::read(easel.path("out.png"))?, drawn);
+    assert_eq!(pixels(&easel.path("out.png"))?, drawn);
 
     let failed = easel.generate(&[("--size", "48x32"), ("--latents", &path)]);
     failed.failure("tensor_shape", &["latents", "[1, 4, 16, 24]", "[1, 4, 16, 16]"]);

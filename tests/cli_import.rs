@@ -64,7 +64,8 @@ fn every_source_gives_the_same_pack() {
     assert_eq!(hashes(&folder.path("hub")), expected);
     let asked = std::mem::take(&mut host.conduct.lock().expect("no panic").asked);
     let of_main = asked.iter().filter(|path| path.contains("/resolve/main/")).count();
-    assert!(of_main <= 2 && asked.iter().any(|path| path.contains(COMMIT)), "{asked:?}");
+    // The manifest, which is not there, and the index, which is asked for once more since the host was busy.
+    assert!(of_main <= 3 && asked.iter().any(|path| path.contains(COMMIT)), "{asked:?}");
     host.conduct.lock().expect("no panic").no_ranges = true;
     import(&folder, &format!("{}/plain", host.address), "plain", &[]).success();
     assert_eq!(hashes(&folder.path("plain")), expected);

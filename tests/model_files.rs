@@ -16,7 +16,7 @@ async fn read(folder: &str) -> easel::error::Result<()> {
     let class = index.class("vae").unwrap_or_default();
     let vae = VaeConfig::load(&source, "vae/config.json", class).await?;
     let text: ClipTextConfig = ClipTextConfig::load(&source, "text_encoder/config.json").await?;
-    assert_eq!(vae.latent_channels(), unet.in_channels, "{folder}");
+    assert_eq!(vae.latent_channels(), unet.out_channels, "{folder}");
     let mut text_width = text.hidden_size;
     if index.is_xl() {
         text_width += ClipTextConfig::load(&source, "text_encoder_2/config.json").await?.hidden_size;

@@ -46,8 +46,8 @@ fn a_prepared_run_compiles_nothing() {
     assert_eq!(missed(&pipeline, &run), 0, "pipelines of the run were not prepared");
     // The encoder, and what goes around a mask.
     let masked = masked(request);
-    let run = rehearse(|| draw(&pipeline, &masked));
     block_on(pipeline.prepare(&masked, |_| ())).expect("it prepares");
+    let run = rehearse(|| draw(&pipeline, &masked));
     assert_eq!(missed(&pipeline, &run), 0, "pipelines of the run over a picture were not prepared");
     measurements_pass_from_one_session_to_the_next(&pipeline);
 }

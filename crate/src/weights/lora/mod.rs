@@ -9,10 +9,10 @@ use alphas::Alphas;
 pub use names::LayerName;
 use names::{Parsed, Role, parse};
 
-use super::Weights;
-use super::safetensors::{Header, TensorInfo, read_header};
-use super::source::Source;
 use crate::error::{Error, Result};
+use crate::weights::Weights;
+use crate::weights::safetensors::{Header, TensorInfo, read_header};
+use crate::weights::source::Source;
 
 /// A part of a model that LoRA files have layers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -53,7 +53,7 @@ const ENDS: [(&str, Role); 12] = [
 ];
 
 /// Pieces of names that show what else a file may be.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 11] = [
     ("dora_scale", "DoRA"),
     ("lora_magnitude_vector", "DoRA"),
     (".hada_", "LoHa"),
@@ -61,12 +61,14 @@ const REFUSED: [(&str, &str); 12] = [
     (".oft_", "OFT"),
     (".boft_", "BOFT"),
     (".lora_mid.", "LoCon with a third factor, `lora_mid`"),
-    (".diff", "a difference of whole weights, `diff`"),
     (".lora_B.bias", "LoRA with biases"),
     (".lora_up.bias", "LoRA with biases"),
     (".on_input", "IA3"),
     (".glora_", "GLoRA"),
 ];
+
+/// Ends of names of differences to whole tensors; `.diffusion_model` begins like them.
+const REFUSED_ENDS: [&str; 2] = [".diff", ".diff_b"];
 
 /// Beginnings of kohya's names.
 const KOHYA: [(&str, Part); 4] = [
@@ -100,6 +102,9 @@ const TEXT_ATTENTION: [(&str, &str); 4] = [
 pub(super) fn parse(tensor: &str) -> Parsed {
     if let Some((_, method)) = REFUSED.iter().find(|(piece, _)| tensor.contains(piece)) {
         return Parsed::Refused(method);
+    }
+    if REFUSED_ENDS.iter().any(|end| tensor.ends_with(end)) {
+        return Parsed::Refused("a difference of whole weights, `diff`");
     }
     let found = ENDS.iter().find_map(|(end, role)| Some((tensor.strip_suffix(end)?, *role)));
     let Some((layer, role)) = found else { return Parsed::Unknown };
