@@ -185,13 +185,16 @@ fn zeros(easel: &Easel, tensors: &[(&str, &[usize])]) {
     fs::write(easel.path("x.safetensors"), write("x", &tensors).expect("a file")).expect("a file");
 }
 
+/// Name and shape of a tensor.
+type Entry<'a> = (&'a str, &'a [usize]);
+
 #[test]
 fn files_that_do_not_fit_are_refused() {
     const Q: &str = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
     const K: &str = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k";
     let easel = Easel::with_model("lora-refused", "sd1");
     let pipeline = golden("sd1");
-    let cases: [(&[(&str, &[usize])], &[&str]); 10] = [
+    let cases: [(&[Entry<'_>], &[&str]); 10] = [
         (&[("conv.weight", &[2, 2])], &["holds no LoRA", "`conv.weight`"]),
         (&[("lora_unet_a.hada_w1_a", &[2, 2])], &["LoHa"]),
         (&[("lora_unet_a.dora_scale", &[2, 2])], &["DoRA"]),

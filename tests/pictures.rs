@@ -18,6 +18,7 @@ use golden::{Comparison, GOLDENS, Golden};
 use serde::Deserialize;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
+type Bytes = Arc<[u8]>;
 
 /// What all runs have in common, and the runs, those of one model side by side.
 #[derive(Deserialize)]
@@ -57,7 +58,7 @@ fn load(model: &str, hardware: &Rc<Hardware>) -> TestResult<Rc<Pipeline>> {
 }
 
 /// The picture of the goldens as RGBA, and their mask.
-fn inputs(golden: &Golden) -> TestResult<(Arc<[u8]>, Arc<[u8]>)> {
+fn inputs(golden: &Golden) -> TestResult<(Bytes, Bytes)> {
     let (_, image) = golden.tensor::<3>("image")?;
     let (_, mask) = golden.tensor::<2>("mask_image")?;
     let pixels = image.as_chunks::<3>().0.iter();

@@ -54,8 +54,11 @@ pub(super) struct RunAdapters {
 pub(super) struct Loras {
     by_name: BTreeMap<String, Rc<Lora>>,
     added: usize,
-    latest: Option<(Vec<(usize, f32)>, Rc<RunAdapters>)>,
+    latest: Option<(Key, Rc<RunAdapters>)>,
 }
+
+/// Numbers of LoRAs, in the order in which they were added, and their strengths.
+type Key = Vec<(usize, f32)>;
 
 impl Pipeline {
     /// Makes the LoRA of the file `path` of `source` known under `name`, in the place of one with the same name. Only its

@@ -13,7 +13,7 @@ pub fn append_f32(dtype: &Dtype, bytes: &[u8], numbers: &mut Vec<f32>) {
     match dtype {
         Dtype::F32 => numbers.extend(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes)),
         Dtype::F16 => {
-            numbers.extend(bytes.as_chunks().0.iter().map(|&bytes| half(u16::from_le_bytes(bytes))))
+            numbers.extend(bytes.as_chunks().0.iter().map(|&bytes| half(u16::from_le_bytes(bytes))));
         }
         Dtype::Bf16 => numbers.extend(bytes.as_chunks().0.iter().map(|&[low, high]| brain(low, high))),
         _ => {}

@@ -6,7 +6,7 @@ pub(super) fn encoded(path: &str) -> String {
     for byte in path.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                text.push(byte as char)
+                text.push(byte as char);
             }
             _ => text.push_str(&format!("%{byte:02X}")),
         }

@@ -55,13 +55,11 @@ fn transcoder(bytes: &[u8], sha256: Option<String>) -> Transcoder {
     made.unwrap().unwrap()
 }
 
+/// A piece of output, and the checkpoint after it.
+type Taken = (Vec<u8>, Option<Vec<u8>>);
+
 /// What comes out from `start` on when the original comes in pieces of `piece` bytes, with the checkpoint after each.
-fn run(
-    transcoder: &mut Transcoder,
-    bytes: &[u8],
-    start: Start,
-    piece: usize,
-) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+fn run(transcoder: &mut Transcoder, bytes: &[u8], start: Start, piece: usize) -> Result<Vec<Taken>> {
     let mut taken = Vec::new();
     let mut drain = |transcoder: &mut Transcoder| -> Result<()> {
         while let Some(bytes) = transcoder.take()? {
@@ -83,7 +81,7 @@ fn start(bytes: &[u8]) -> Start {
     Start { source: header_of(bytes).len() as u64, output: 0 }
 }
 
-fn joined(pieces: &[(Vec<u8>, Option<Vec<u8>>)]) -> Vec<u8> {
+fn joined(pieces: &[Taken]) -> Vec<u8> {
     pieces.iter().flat_map(|(bytes, _)| bytes.clone()).collect()
 }
 
