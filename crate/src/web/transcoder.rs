@@ -45,6 +45,7 @@ impl Transcoder {
     ///
     /// # Errors
     /// An `Error` with code `bad_config` for a checkpoint that does not belong there.
+    #[expect(clippy::needless_pass_by_value, reason = "the bindings have no optional slices")]
     pub fn begin(&mut self, output: f64, checkpoint: Option<Vec<u8>>) -> Result<Vec<f64>, JsValue> {
         let start = self.inner.begin(output as u64, checkpoint.as_deref()).map_err(|error| to_js(&error))?;
         Ok(vec![start.source as f64, start.output as f64])

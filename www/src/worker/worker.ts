@@ -89,7 +89,11 @@ async function keep(
       request.kind === "keepLora" ? published : new PackingProvider(published, "auto", makeTranscoder);
     const download = new ModelDownload(provider, store, options);
     if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
-    await download.complete();
+    const plan = await download.complete();
+    if (request.kind === "keepLora" && plan.lora === undefined) {
+      const advice = "a LoRA's address is that of its file, which ends in .safetensors";
+      throw new EaselError("model_address", `a model is kept from that address, and no LoRA: ${advice}`);
+    }
   }
   return null;
 }
