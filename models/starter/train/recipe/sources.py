@@ -4,12 +4,11 @@ import base64
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
-import urllib.request
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-REGISTRY = "https://registry.npmjs.org"
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Package:
         return self.name.split("/")[-1]
 
     @property
-    def address(self) -> str:
-        return f"{REGISTRY}/{self.name}/-/{self.folder}-{self.version}.tgz"
+    def specifier(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 GLYPHS = Package(
@@ -55,15 +54,18 @@ def fetch(folder: Path) -> None:
     for package in (GLYPHS, NAMES, DERIVED_NAMES):
         if all((folder / package.folder / file).exists() for file in package.files):
             continue
-        print(f"fetching {package.name} {package.version}", flush=True)
-        with urllib.request.urlopen(package.address, timeout=120) as response:
-            _unpack(package, response.read(), folder / package.folder)
+        print(f"fetching {package.specifier}", flush=True)
+        with tempfile.TemporaryDirectory() as place:
+            command = ["npm", "pack", "--silent", "--pack-destination", place, package.specifier]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            (archive,) = Path(place).iterdir()
+            _unpack(package, archive.read_bytes(), folder / package.folder)
 
 
 def _unpack(package: Package, archive: bytes, folder: Path) -> None:
     found = base64.b64encode(hashlib.sha512(archive).digest()).decode()
     if found != package.integrity:
-        raise SystemExit(f"{package.address} has the SHA-512 {found}, not {package.integrity}")
+        raise SystemExit(f"{package.specifier} has the SHA-512 {found}, not {package.integrity}")
     with tarfile.open(fileobj=io.BytesIO(archive)) as members:
         for file in package.files:
             target = folder / file
