@@ -2,7 +2,8 @@
 // engine, which keeps what it is to keep of a picture and draws the rest in teal.
 import { deflateSync } from "node:zlib";
 import type { Page } from "@playwright/test";
-import { chunkOf, textChunk, withText } from "../../www/src/shared/png_text.ts";
+import { chunkOf } from "../../www/src/shared/png_chunks.ts";
+import { textChunk, withText } from "../../www/src/shared/png_text.ts";
 import { violations } from "./accessibility.ts";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 

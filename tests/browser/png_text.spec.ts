@@ -4,7 +4,8 @@ import { deflateSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import { formatInfotext, parseInfotext } from "../../www/src/shared/infotext.ts";
 import { pictureSettings } from "../../www/src/shared/picture_settings.ts";
-import { chunkOf, LARGEST_TEXTS, readPng, textChunk, withText } from "../../www/src/shared/png_text.ts";
+import { chunkOf } from "../../www/src/shared/png_chunks.ts";
+import { LARGEST_TEXTS, readPng, textChunk, withText } from "../../www/src/shared/png_text.ts";
 import { fromFragment, type Settings, toFragment } from "../../www/src/shared/settings.ts";
 
 /** Shared with the test of the command line. */

@@ -1,5 +1,6 @@
 import { fileSize } from "../shared/pace.ts";
 import type { ModelSummary } from "../shared/protocol.ts";
+import { button } from "./make.ts";
 
 /** What can be done with a kept LoRA. */
 export interface LoraActions {
@@ -49,13 +50,4 @@ export class LoraRow {
     this.#slider.value = String(strength);
     this.#output.textContent = strength === 0 ? "off" : String(strength);
   }
-}
-
-function button(text: string, press: () => void): HTMLButtonElement {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "small";
-  made.textContent = text;
-  made.addEventListener("click", press);
-  return made;
 }

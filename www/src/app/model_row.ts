@@ -1,6 +1,7 @@
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
 import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
+import { button } from "./make.ts";
 
 /** What can be done with a kept model; work under way says at its end what came of it. */
 export interface ModelActions {
@@ -117,14 +118,5 @@ function span(text: string): HTMLElement {
 function link(text: string, href: string): HTMLAnchorElement {
   const made = document.createElement("a");
   Object.assign(made, { href, textContent: text, target: "_blank", rel: "noopener noreferrer" });
-  return made;
-}
-
-function button(text: string, press: () => void): HTMLButtonElement {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "small";
-  made.textContent = text;
-  made.addEventListener("click", press);
   return made;
 }

@@ -2,6 +2,9 @@
 
 export const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 
+/** Bytes of a chunk besides its data: length, type and CRC. */
+export const FRAME = 12;
+
 /** A chunk; `type` has four letters. */
 export interface Chunk {
   type: string;
@@ -14,32 +17,37 @@ export function readChunks(file: Uint8Array): Chunk[] | undefined {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const chunks: Chunk[] = [];
   for (let at = SIGNATURE.length; at < file.length; ) {
-    if (at + 12 > file.length) return undefined;
+    if (at + FRAME > file.length) return undefined;
     const length = view.getUint32(at);
-    if (at + 12 + length > file.length) return undefined;
+    if (at + FRAME + length > file.length) return undefined;
     const type = String.fromCharCode(...file.subarray(at + 4, at + 8));
     chunks.push({ type, data: file.subarray(at + 8, at + 8 + length) });
-    at += 12 + length;
+    at += FRAME + length;
   }
   return chunks;
 }
 
 /** A file of chunks. */
 export function writeChunks(chunks: readonly Chunk[]): Uint8Array<ArrayBuffer> {
-  const length = chunks.reduce((sum, { data }) => sum + 12 + data.length, SIGNATURE.length);
-  const file = new Uint8Array(length);
-  const view = new DataView(file.buffer);
-  file.set(SIGNATURE);
-  let at = SIGNATURE.length;
-  for (const { type, data } of chunks) {
-    view.setUint32(at, data.length);
-    for (let letter = 0; letter < 4; letter += 1) file[at + 4 + letter] = type.charCodeAt(letter);
-    file.set(data, at + 8);
-    const end = at + 8 + data.length;
-    view.setUint32(end, crc32(file.subarray(at + 4, end)));
-    at = end + 4;
+  const pieces = [SIGNATURE, ...chunks.map(({ type, data }) => chunkOf(type, data))];
+  const file = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    file.set(piece, at);
+    at += piece.length;
   }
   return file;
+}
+
+/** A chunk as it stands in a file, with its length and CRC. */
+export function chunkOf(type: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
+  const chunk = new Uint8Array(FRAME + data.length);
+  const view = new DataView(chunk.buffer);
+  view.setUint32(0, data.length);
+  for (let letter = 0; letter < 4; letter += 1) chunk[4 + letter] = type.charCodeAt(letter);
+  chunk.set(data, 8);
+  view.setUint32(8 + data.length, crc32(chunk.subarray(4, 8 + data.length)));
+  return chunk;
 }
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -1,7 +1,7 @@
 // Texts in PNG files: the chunks tEXt, zTXt and iTXt (PNG, third edition, section 11.3.3). Files are hostile: nothing is
 // believed of a length before it is compared with the file's, and texts are bounded before they are read or unpacked.
 import { EaselError } from "./errors.ts";
-import { crc32 } from "./png_chunks.ts";
+import { chunkOf, crc32, FRAME } from "./png_chunks.ts";
 
 /** A keyword and its text. */
 export interface PngText {
@@ -19,8 +19,6 @@ export interface PngContents {
 }
 
 const SIGNATURE = "\x89PNG\r\n\x1a\n";
-/** Length, type and CRC. */
-const FRAME = 12;
 /** The signature and the whole IHDR, which comes first. */
 const HEAD = 8 + FRAME + 13;
 const WINDOW = 64 << 10;
@@ -70,17 +68,6 @@ export function textChunk(keyword: string, text: string): Uint8Array<ArrayBuffer
 function fitsLatin1(text: string): boolean {
   if (!/^[\n\x20-\x7e\xa0-\xff]*$/.test(text)) return false;
   return tolerant(bytesOf(text)) === text;
-}
-
-/** Frames a chunk's data. */
-export function chunkOf(type: string, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  const chunk = new Uint8Array(FRAME + data.length);
-  const view = new DataView(chunk.buffer);
-  view.setUint32(0, data.length);
-  chunk.set(bytesOf(type), 4);
-  chunk.set(data, 8);
-  view.setUint32(8 + data.length, crc32(chunk.subarray(4, 8 + data.length)));
-  return chunk;
 }
 
 /** `bytes` are a chunk's type, data and CRC. */
