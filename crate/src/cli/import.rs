@@ -18,10 +18,10 @@ use super::packed_folder::PackedFolder;
 use super::parse;
 
 /// Files of a model on a host that are not weights, where there is no list of them.
-const TEXTS: [&str; 4] = ["README.md", "LICENSE", "LICENSE.md", "model_index.json"];
-const TEXTS_OF_PART: [&str; 8] = [
-    "config.json",
-    "scheduler_config.json",
+const TEXTS: [&str; 5] =
+    ["README.md", "LICENSE", "LICENSE.md", "model_index.json", "scheduler/scheduler_config.json"];
+const TEXTS_OF_NETWORK: &[&str] = &["config.json"];
+const TEXTS_OF_TOKENIZER: &[&str] = &[
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -98,10 +98,12 @@ async fn from_host(http: &HttpSource, options: &Import, folder: &mut PackedFolde
     let parts = Description::read(http).await?.parts();
     import_parts(http, &parts, options, folder).await?;
     let mut found = Vec::new();
-    let of_parts = ["scheduler"].into_iter().chain(parts.iter().map(|part| part.folder()));
-    let of_parts = of_parts.flat_map(|part| TEXTS_OF_PART.map(|name| format!("{part}/{name}")));
+    let of_parts = parts.iter().flat_map(|part| {
+        let names = if part.has_weights() { TEXTS_OF_NETWORK } else { TEXTS_OF_TOKENIZER };
+        names.iter().map(|name| format!("{}/{name}", part.folder()))
+    });
     for path in TEXTS.map(str::to_owned).into_iter().chain(of_parts) {
-        if !found.contains(&path) && http.size(&path).await?.is_some() {
+        if http.size(&path).await?.is_some() {
             found.push(path);
         }
     }
