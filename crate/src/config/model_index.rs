@@ -219,7 +219,8 @@ mod tests {
     fn defaults() {
         let with = |defaults: &str| GOOD.replacen('{', &format!("{{\"_defaults\": {defaults}, "), 1);
         let index: ModelIndex =
-            parse_json(ModelIndex::FILE, &with(r#"{"num_inference_steps": 4, "guidance_scale": 1}"#)).unwrap();
+            parse_json(ModelIndex::FILE, &with(r#"{"num_inference_steps": 4, "guidance_scale": 1}"#))
+                .unwrap();
         let expected = CallDefaults { num_inference_steps: Some(4), guidance_scale: Some(1.0) };
         assert_eq!(index.defaults, expected);
         assert_eq!(validate(&with("{}")), Ok(()));
