@@ -52,7 +52,7 @@ pub fn safetensors(header: &[u8]) -> Vec<u8> {
     let body = body_length(header).unwrap_or_default().min(LONGEST_BODY);
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header);
-    bytes.extend((0..body).map(|at| (at * 37 >> 2) as u8));
+    bytes.extend((0..body).map(|at| ((at * 37) >> 2) as u8));
     bytes
 }
 
