@@ -133,6 +133,24 @@ test("draws after a reload with the network off", async ({ easel, context }) => 
   await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
 });
 
+test.describe("a first visit on a connection that need not save data", () => {
+  test.use({ savesData: false });
+
+  test("is enough to draw with the network off, with no press", async ({ easel, context }) => {
+    test.setTimeout(300_000);
+    await easel.page.goto(site("shipped", "?device=cpu"));
+    await expect(easel.page.getByText("Ready for offline use.")).toBeVisible({ timeout: STEP_PATIENCE });
+    await context.setOffline(true);
+    await easel.page.reload();
+    // As it does by itself: there is nothing to ask for.
+    await expect(easel.button).toHaveText("Generate", { timeout: STEP_PATIENCE });
+    await easel.type(PROMPT);
+    await easel.set({ Steps: "2" });
+    await easel.button.click();
+    await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+  });
+});
+
 const UNET = "unet/diffusion_pytorch_model.safetensors";
 
 test("weights that do not belong to the config are refused with the file's name", async ({ easel }) => {
