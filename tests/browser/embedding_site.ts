@@ -35,7 +35,8 @@ export class Site {
     this.asked.push(path);
     const content = this.#content(path);
     const type = TYPES[extname(path) || ".html"] ?? "application/octet-stream";
-    const headers = { "Content-Type": type, "Cache-Control": "no-store", ...this.#headers };
+    const length = { "Content-Length": Buffer.byteLength(content ?? "") };
+    const headers = { "Content-Type": type, ...length, "Cache-Control": "no-store", ...this.#headers };
     response.writeHead(content === undefined ? 404 : 200, headers);
     response.end(content);
   });
