@@ -1,7 +1,7 @@
 // The licences of what the built site and the npm package ship of others: crates in the wasm module, npm packages in the
 // scripts, and what the starter model was made of.
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fingerprint, unlessStamped } from "./cache.mjs";
 import { Failure, output, root, say } from "./run.mjs";
 
@@ -12,10 +12,13 @@ const crateNotices = join(root, "www", "pkg", "crates-LICENSES.txt");
 const starterFolder = join(root, "models", "starter");
 const LICENCE_FILE = /^(licen[cs]e|copying|copyright|notice|unlicense)/i;
 const RULE = "=".repeat(78);
+const THIN = "-".repeat(78);
 
 const INTRODUCTION = `Easel is offered under the MIT licence or the Apache License 2.0, as you choose. It is built with the
-works listed here. Where a work offers several licences, any one of them may be chosen. The sources of
-all of them, those under the Mozilla Public License among them, are at the addresses given.`;
+works listed here, and with Rust's standard library (MIT or Apache License 2.0, by the Rust project's
+developers, https://github.com/rust-lang/rust). Where a work offers several licences, any one of them may
+be chosen. The sources of all of them, those under the Mozilla Public License among them, are at the
+addresses given.`;
 
 /** Writes down the licences of the crates in the wasm module, unless they are known; `toolchain` is the one that built it. */
 export async function noteCrates({ cargo, env }) {
@@ -95,24 +98,30 @@ function notices(works) {
   for (const { name, texts } of works) {
     for (const text of texts) owners.set(text, [...(owners.get(text) ?? []), name]);
   }
-  const texts = [...owners].map(([text, names]) => `${"-".repeat(78)}\n${names.join(", ")}\n\n${text}`);
+  const texts = [...owners].map(([text, names]) => `${THIN}\n${names.join(", ")}\n\n${text}`);
   return [list.join("\n"), ...texts].join("\n\n");
 }
 
 /** The notice itself comes before the texts that it names. */
 function starterTexts() {
   const folders = [starterFolder, join(starterFolder, "train", "notices")].filter(existsSync);
-  return folders
-    .flatMap(licenceTexts)
-    .reverse()
-    .join(`\n\n${"-".repeat(78)}\n`);
+  const files = folders.flatMap(licenceFiles).reverse();
+  return files.map((path) => `${THIN}\n${basename(path)}\n\n${textOf(path)}`).join("\n\n");
 }
 
-/** Contents of the licence files in a folder. */
 function licenceTexts(folder) {
+  return licenceFiles(folder).map(textOf);
+}
+
+/** Paths of the licence files in a folder, sorted. */
+function licenceFiles(folder) {
   const names = readdirSync(folder).filter((name) => LICENCE_FILE.test(name));
-  const files = names.map((name) => join(folder, name)).filter((path) => statSync(path).isFile());
-  return files.sort().map((path) => readFileSync(path, "utf8").replaceAll("\r\n", "\n").trim());
+  const files = names.map((name) => join(folder, name));
+  return files.filter((path) => statSync(path).isFile()).sort();
+}
+
+function textOf(path) {
+  return readFileSync(path, "utf8").replaceAll("\r\n", "\n").trim();
 }
 
 function readJson(path) {
