@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { chromium } from "./lib/browser.mjs";
 import { Failure, root, say, script } from "./lib/run.mjs";
 import { serveStatic } from "./lib/static_host.mjs";
-import { TOURS } from "./lib/tours.mjs";
+import { THEIR_PAGE, TOURS, theirPage } from "./lib/tours.mjs";
 
 const OUT = join(root, "docs", "views");
 const QUALITY = 0.85;
@@ -62,7 +62,7 @@ await script(async (names) => {
   const { chromium: launcher } = await import("@playwright/test");
   mkdirSync(OUT, { recursive: true });
   const site = await serveStatic(join(root, "dist"));
-  const engine = await serveStatic(join(root, "build", "npm"));
+  const engine = await serveStatic(join(root, "build", "npm"), { [THEIR_PAGE]: theirPage(site.url) });
   const browser = await launcher.launch({ executablePath: await chromium(), args: ARGS });
   try {
     for (const each of wanted) await tour(browser, { page: site.url, engine: engine.url }, each);

@@ -131,7 +131,7 @@ test.describe("on other connections", () => {
     await page.route(WEIGHTS, () => {});
     const asked = weightsAskedFor(page);
     await page.goto(site("scripted", "?device=cpu"));
-    await expect(page.getByText("Keeping the starter model")).toBeVisible();
+    await expect(page.getByText("For offline use:")).toBeVisible();
     await expect.poll(() => asked.length).toBe(1);
     await page.getByRole("button", { name: "Not now" }).click();
     await expect(page.getByText(NEEDS_NETWORK)).toBeVisible();

@@ -32,7 +32,7 @@ async function open(easel: EaselPage, query = "?device=cpu"): Promise<void> {
 async function choose(page: Page, file: Blob): Promise<void> {
   const buffer = Buffer.from(await file.arrayBuffer());
   await page
-    .getByLabel("Picture to start from")
+    .getByLabel("Picture to start from", { exact: true })
     .setInputFiles({ name: "a.png", mimeType: "image/png", buffer });
   await expect(named(page, "Remove")).toBeVisible();
 }
@@ -179,7 +179,7 @@ test("a picture of the gallery is drawn again from what it was drawn from", asyn
   await expect(page.locator("#gallery")).toContainText("4 pictures");
   expect((await easel.save()).bytes.equals(first)).toBe(true);
   expect(await startsKept(page)).toBe(1);
-  await named(page, "Undo").click();
+  await page.locator(".toast").getByRole("button", { name: "Undo" }).click();
   await expect(named(page, "Choose a picture")).toBeVisible();
   await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("another");
 

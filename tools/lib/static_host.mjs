@@ -18,9 +18,12 @@ const TYPES = {
 /** Pictures and weights are compressed already, or gain nothing. */
 const COMPRESSED = new Set([".css", ".html", ".js", ".json", ".svg", ".txt", ".wasm", ".webmanifest"]);
 
-/** Serves `folder` on a free port: `{url, close}`. */
-export async function serveStatic(folder) {
-  const answers = new Map();
+/** Models may be read by other sites. */
+const OPEN = { "Access-Control-Allow-Origin": "*" };
+
+/** Serves `folder` on a free port, and `pages`, HTML texts by their paths: `{url, close}`. */
+export async function serveStatic(folder, pages = {}) {
+  const answers = new Map(Object.entries(pages).map(([path, text]) => [path, answerWith(".html", text)]));
   const server = createServer(({ url }, response) => {
     const path = decodeURIComponent(new URL(url, "http://host").pathname).replace(/\/$/, "/index.html");
     const known = answers.get(path) ?? answer(folder, path);
@@ -41,15 +44,19 @@ export async function serveStatic(folder) {
 function answer(folder, path) {
   const file = join(folder, path);
   const found = file.startsWith(folder + sep) && statSync(file, { throwIfNoEntry: false })?.isFile();
-  if (!found) return { status: 404, headers: { "Content-Type": "text/plain" }, body: "Not found" };
-  const kind = extname(file);
-  const bytes = readFileSync(file);
+  if (!found) return { status: 404, headers: { "Content-Type": "text/plain", ...OPEN }, body: "Not found" };
+  return answerWith(extname(file), readFileSync(file), path.startsWith("/assets/"));
+}
+
+/** `lasting`: the file's name tells its contents. */
+function answerWith(kind, bytes, lasting = false) {
   const compressed = COMPRESSED.has(kind);
   const body = compressed ? gzipSync(bytes) : bytes;
   const headers = {
     "Content-Type": TYPES[kind] ?? "application/octet-stream",
     "Content-Length": body.length,
-    "Cache-Control": path.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache",
+    ...OPEN,
+    "Cache-Control": lasting ? "public, max-age=31536000, immutable" : "no-cache",
     ...(compressed && { "Content-Encoding": "gzip", Vary: "Accept-Encoding" }),
   };
   return { status: 200, headers, body };

@@ -136,33 +136,41 @@ async function maskedPicture(page, shot) {
   await button(page, "Remove").click();
 }
 
-/** The element and the frame on a page of somebody else. */
-async function embedded({ page, site, shot }) {
-  const host = new URL("their-page", site.engine).href;
-  const model = new URL("models/starter/", site.page).href;
-  const frame = new URL("embed.html#prompt=a+purple+heart&seed=4", site.page).href;
-  await page.route(`${site.page}models/**`, async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, headers: { ...response.headers(), "access-control-allow-origin": "*" } });
-  });
-  await page.route(host, (route) =>
-    route.fulfill({
-      contentType: "text/html",
-      body: `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark"><title>Their page</title>
+/** Path of a page of somebody else. */
+export const THEIR_PAGE = "/their-page.html";
+
+/** That page, beside the files of the package, with the element and with the frame of the site at `site`. */
+export function theirPage(site) {
+  const model = new URL("models/starter/", site).href;
+  const frame = new URL("embed.html#prompt=a+purple+heart&seed=4", site).href;
+  return `<!doctype html>
+<html lang="en">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>Their page</title>
 <script type="module" src="/dist/element.js"></script>
-<style>body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem; font: 1rem/1.6 Georgia, serif }
-div { display: flex; flex-wrap: wrap; gap: 2rem; align-items: start } h2 { font-size: 1rem }</style>
-<h1>A page with pictures</h1><div>
-<section><h2>The element</h2><easel-image id="drawn" model="${model}" prompt="a red apple" seed="4" guidance="4"
-controls></easel-image></section>
-<section><h2>The element, not asked yet</h2><easel-image model="${model}" prompt="a star" controls></easel-image></section>
-<section><h2>The element, with an error</h2><easel-image id="wrong" model="${model}none/" prompt="a star" controls></easel-image></section>
-<section><h2>The frame</h2><iframe title="A picture" src="${frame}" width="320" height="430"></iframe></section>
-</div></html>`,
-    }),
-  );
-  await page.goto(host);
+<style>
+  body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem; font: 1rem/1.6 Georgia, serif }
+  div { display: flex; flex-wrap: wrap; gap: 2rem; align-items: start }
+  h2 { font-size: 1rem }
+</style>
+<h1>A page with pictures</h1>
+<div>
+<section><h2>The element</h2>
+<easel-image id="drawn" model="${model}" prompt="a red apple" seed="4" guidance="4" controls></easel-image></section>
+<section><h2>The element, not asked yet</h2>
+<easel-image model="${model}" prompt="a star" controls></easel-image></section>
+<section><h2>The element, with an error</h2>
+<easel-image id="wrong" model="${model}none/" prompt="a star" controls></easel-image></section>
+<section><h2>The frame</h2>
+<iframe title="A picture" src="${frame}" width="320" height="430"></iframe></section>
+</div>
+</html>`;
+}
+
+/** The element and the frame there. */
+async function embedded({ page, site, shot }) {
+  await page.goto(new URL(THEIR_PAGE, site.engine).href);
   await page.locator("#drawn").getByRole("button").click();
   await page.locator("#drawn").getByText("Done").waitFor();
   await page.locator("#wrong").getByRole("button").click();

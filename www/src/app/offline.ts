@@ -78,7 +78,7 @@ export class OfflineUse {
     const fetching = new AbortController();
     this.#fetching = fetching;
     const pace = new TransferPace();
-    say("Keeping the starter model for offline use", true);
+    say("For offline use:", true);
     try {
       await this.#host.keep(this.#starter, fetching.signal, (event) => {
         if (event.type === "download") show(event, pace);

@@ -42,6 +42,8 @@ export class Easel {
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #client: EngineClient;
   readonly #options: Pick<LoadOptions, "hub" | "token">;
+  /** Addresses of LoRAs that are here. */
+  readonly #loras = new Set<string>();
   /** Fulfilled when every picture that was asked for has ended. */
   #idle: Promise<unknown> = Promise.resolve();
   #disposed: EaselError | undefined;
@@ -163,10 +165,12 @@ export class Easel {
   ): Promise<string> {
     const { prompt, places } = askedLoras(text, loras, this.#options.hub);
     for (const { address } of places) {
+      if (this.#loras.has(address)) continue;
       const own = new URL(address).origin === new URL(this.model).origin;
       const params = { model: address, token: own ? this.#options.token : undefined, files: undefined };
       const onEvent = (event: DownloadEvent) => onProgress?.(progressOf(event));
       await this.#client.request("keepLora", params, { signal, onEvent });
+      this.#loras.add(address);
     }
     await this.#client.request("useLoras", { loras: places }, { signal });
     return prompt;
