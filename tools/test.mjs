@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium, vulkanDriver } from "./lib/browser.mjs";
+import { buildFuzzTargets, fuzz, fuzzTargets } from "./lib/fuzz.mjs";
 import { npmPackages, npmProgram } from "./lib/packages.mjs";
 import { python } from "./lib/python.mjs";
 import { Failure, output, root, say, script, tee } from "./lib/run.mjs";
@@ -10,11 +11,14 @@ import { nativeToolchain } from "./lib/rust.mjs";
 import { buildSite } from "./lib/site.mjs";
 import { buildWasm } from "./lib/wasm.mjs";
 
+/** Inputs of each fuzz target in the short run. */
+const FUZZ_RUNS = 5000;
+
 async function rustTests() {
   await vulkanDriver();
   const { cargo, env } = await nativeToolchain();
   say("running the Rust tests (the first time compiles for 10 minutes or more)");
-  return tee(cargo, ["test", "--locked", "--release", "--workspace", "--no-fail-fast"], { env });
+  return tee(cargo, ["test", "--locked", "--release", "--package", "easel", "--no-fail-fast"], { env });
 }
 
 /** The starter model's recipe on its smallest settings. Its models are drawn by the command that the Rust tests built. */
@@ -28,15 +32,15 @@ async function recipeTests() {
   });
 }
 
-/** Readers of files that get changed ones; built with checks of arithmetic, which the rest is too slow with. */
-async function mutationTests() {
-  const { cargo, env } = await nativeToolchain();
-  const checks = ["overflow-checks", "debug-assertions"].flatMap((check) => [
-    "--config",
-    `profile.release.package.easel.${check}=true`,
-  ]);
-  say("running the readers of files on changed ones");
-  return tee(cargo, ["test", "--locked", "--release", ...checks, "--test", "mutations"], { env });
+/** A short run of what `npm run fuzz` does at length: always the same inputs, made from the same seeds. */
+async function fuzzTests() {
+  const built = await buildFuzzTargets();
+  const runs = [];
+  for (const target of fuzzTargets()) {
+    const passed = await fuzz(built, target, FUZZ_RUNS, false);
+    runs.push({ passed, text: passed ? "1 passed" : "1 failed" });
+  }
+  return runs;
 }
 
 /** Path of a file with every permutation of every shader: `[{name, source}]`. */
@@ -80,7 +84,7 @@ function count(runs, word) {
 
 await script(async (args) => {
   await npmPackages();
-  const runs = args.length === 0 ? [await rustTests(), await recipeTests(), await mutationTests()] : [];
+  const runs = args.length === 0 ? [await rustTests(), await recipeTests(), ...(await fuzzTests())] : [];
   runs.push(await browserTests(args));
   say(`${count(runs, "passed")} passed, ${count(runs, "failed")} failed`);
   if (!runs.every(({ passed }) => passed)) {

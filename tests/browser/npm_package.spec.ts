@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "vite";
 import { buildNpmPackage } from "../../tools/lib/npm_package.mjs";
-import { manifest } from "../../tools/vite/bundled_model.mjs";
+import { manifest, readModel } from "../../tools/vite/bundled_model.mjs";
 import { expect, pngSize, test } from "./easel_page.ts";
 import { inRoot, Site } from "./embedding_site.ts";
 
@@ -84,7 +84,9 @@ test("draws from the tarball in a fresh project, from a folder of another site's
   await build({ root: PROJECT, base: "./", configFile: false, logLevel: "warn" });
   const models = await Site.open({ "Access-Control-Allow-Origin": "*" });
   const starter = inRoot("models", "starter");
-  models.folder("/starter/", `${starter}/`).put("/starter/manifest.json", JSON.stringify(manifest(starter)));
+  models
+    .folder("/starter/", `${starter}/`)
+    .put("/starter/manifest.json", JSON.stringify(manifest(readModel(starter))));
   const policy = [
     "default-src 'none'",
     "script-src 'self' 'wasm-unsafe-eval'",

@@ -157,7 +157,7 @@ export function theirPage(site) {
 <h1>A page with pictures</h1>
 <div>
 <section><h2>The element</h2>
-<easel-image id="drawn" model="${model}" prompt="a red apple" seed="4" guidance="4" controls></easel-image></section>
+<easel-image id="drawn" model="${model}" prompt="a red apple" seed="4" controls></easel-image></section>
 <section><h2>The element, not asked yet</h2>
 <easel-image model="${model}" prompt="a star" controls></easel-image></section>
 <section><h2>The element, with an error</h2>

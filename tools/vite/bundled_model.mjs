@@ -1,8 +1,10 @@
-// Serves the models of `models/` beside the page, and puts one of them, with a manifest of its files, into the build.
+// Serves the models of `models/` beside the page, and puts one of them, packed and with a manifest of its files, into the
+// build.
 import { createHash } from "node:crypto";
 import { createReadStream, readdirSync, readFileSync, statSync } from "node:fs";
 import { extname, join, posix, sep } from "node:path";
 import { pipeline } from "node:stream";
+import { packWeights } from "../lib/pack.mjs";
 import { root } from "../lib/run.mjs";
 
 const MODELS = join(root, "models");
@@ -11,6 +13,9 @@ const TYPES = {
   ".safetensors": "application/octet-stream",
   ".txt": "text/plain; charset=utf-8",
 };
+
+/** How the bundled model's weights are packed; `docs/quantization.md` has what that costs. */
+const QUANT = "mixed";
 
 const isModelFile = (path) => extname(path) in TYPES;
 
@@ -21,14 +26,26 @@ function modelFiles(folder) {
   return inside.filter((path) => isModelFile(path) && !isOther(path)).sort();
 }
 
-function entry(folder, path) {
-  const bytes = readFileSync(join(folder, path));
-  return { path, size: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** The files of a model as they are, by their paths. */
+export function readModel(folder) {
+  return new Map(modelFiles(folder).map((path) => [path, readFileSync(join(folder, path))]));
+}
+
+/** As `readModel`, with packed weights. */
+async function readPacked(folder) {
+  const files = readModel(folder);
+  for (const [path, bytes] of files) {
+    if (path.endsWith(".safetensors")) files.set(path, await packWeights(path, bytes, QUANT));
+  }
+  return files;
 }
 
 /** `{version, files: [{path, size, sha256}]}`: what the page knows of a model before it fetches it. */
-export function manifest(folder) {
-  return { version: 1, files: modelFiles(folder).map((path) => entry(folder, path)) };
+export function manifest(files) {
+  const entries = [...files].map(([path, bytes]) => ({ path, size: bytes.length, sha256: sha256(bytes) }));
+  return { version: 1, files: entries };
 }
 
 /** `{path, size}` of the model file that an address below `/models` names; `undefined` when it names none. */
@@ -57,13 +74,20 @@ function serveModel({ url }, response) {
 
 /** Vite plugin; `place` is the bundled model, such as `models/starter`. The servers offer every folder of `models/`. */
 export function bundledModel(place) {
-  const folder = join(root, place);
+  let packed;
+  const files = async () => {
+    packed ??= readPacked(join(root, place)).then((found) =>
+      found.set("manifest.json", JSON.stringify(manifest(found))),
+    );
+    return packed;
+  };
   return {
     name: "easel:bundled-model",
     configureServer({ middlewares }) {
-      middlewares.use(`/${place}/manifest.json`, (_, response) => {
-        response.setHeader("Content-Type", TYPES[".json"]);
-        response.end(JSON.stringify(manifest(folder)));
+      middlewares.use(`/${place}`, async ({ url }, response, next) => {
+        const bytes = (await files()).get(url.slice(1).split("?", 1)[0]);
+        if (!bytes) return next();
+        response.writeHead(200, { "Content-Type": TYPES[extname(url.split("?", 1)[0])] }).end(bytes);
       });
       middlewares.use("/models", serveModel);
     },
@@ -72,10 +96,10 @@ export function bundledModel(place) {
       ({ middlewares }) =>
       () =>
         middlewares.use("/models", serveModel),
-    generateBundle() {
-      const emit = (path, source) => this.emitFile({ type: "asset", fileName: `${place}/${path}`, source });
-      for (const path of modelFiles(folder)) emit(path, readFileSync(join(folder, path)));
-      emit("manifest.json", JSON.stringify(manifest(folder)));
+    async generateBundle() {
+      for (const [path, source] of await files()) {
+        this.emitFile({ type: "asset", fileName: `${place}/${path}`, source });
+      }
     },
   };
 }

@@ -39,6 +39,9 @@ const XL_PARTS: [(&str, &[&str]); 2] = [
     ("tokenizer_2", &["CLIPTokenizer", "CLIPTokenizerFast"]),
 ];
 
+const MAX_DEFAULT_STEPS: usize = 100;
+const MAX_DEFAULT_GUIDANCE: f64 = 30.0;
+
 const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
 
 const SCHEDULER: &str = "scheduler";
@@ -46,12 +49,25 @@ const SCHEDULER: &str = "scheduler";
 /// Parts that do not take part in drawing.
 const IGNORED: [&str; 3] = ["safety_checker", "feature_extractor", "image_encoder"];
 
+/// Steps and guidance that suit a model, as `_defaults` of its `model_index.json` names them. diffusers has no place for
+/// them and passes over names with an underscore.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+pub struct CallDefaults {
+    /// Sampler steps.
+    pub num_inference_steps: Option<usize>,
+    /// Guidance scale.
+    pub guidance_scale: Option<f64>,
+}
+
 /// `model_index.json` of a diffusers pipeline.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ModelIndex {
     /// Class of the pipeline.
     #[serde(rename = "_class_name")]
     pub class_name: String,
+    /// What suits the model where a request says nothing.
+    #[serde(rename = "_defaults", default)]
+    pub defaults: CallDefaults,
     /// The other members: parts as `[library, class]`, and settings of the pipeline.
     #[serde(flatten)]
     members: BTreeMap<String, Value>,
@@ -99,7 +115,17 @@ impl ModelIndex {
             let reason = "is true, as in the SDXL refiner: Easel runs base models, which draw from noise";
             return check.fail("requires_aesthetics_score", reason);
         }
-        Ok(())
+        let CallDefaults { num_inference_steps, guidance_scale } = self.defaults;
+        if let Some(steps) = num_inference_steps {
+            check.between("_defaults.num_inference_steps", steps, 1, MAX_DEFAULT_STEPS)?;
+        }
+        match guidance_scale {
+            Some(scale) if !(0.0..=MAX_DEFAULT_GUIDANCE).contains(&scale) => {
+                let reason = format!("is {scale}, outside of 0 to {MAX_DEFAULT_GUIDANCE}");
+                check.fail("_defaults.guidance_scale", reason)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -187,6 +213,26 @@ mod tests {
         }
         let one_kind = xl().replace("CLIPTextModelWithProjection", "CLIPTextModel");
         assert_eq!(validate(&one_kind).unwrap_err().code(), "unsupported_class");
+    }
+
+    #[test]
+    fn defaults() {
+        let with = |defaults: &str| GOOD.replacen('{', &format!("{{\"_defaults\": {defaults}, "), 1);
+        let index: ModelIndex =
+            parse_json(ModelIndex::FILE, &with(r#"{"num_inference_steps": 4, "guidance_scale": 1}"#))
+                .unwrap();
+        let expected = CallDefaults { num_inference_steps: Some(4), guidance_scale: Some(1.0) };
+        assert_eq!(index.defaults, expected);
+        assert_eq!(validate(&with("{}")), Ok(()));
+        for (defaults, field) in [
+            (r#"{"num_inference_steps": 0}"#, "num_inference_steps"),
+            (r#"{"num_inference_steps": 101}"#, "num_inference_steps"),
+            (r#"{"guidance_scale": -1}"#, "guidance_scale"),
+            (r#"{"guidance_scale": 1e9}"#, "guidance_scale"),
+        ] {
+            let error = validate(&with(defaults)).unwrap_err();
+            assert!(error.code() == "bad_config" && error.to_string().contains(field), "{error}");
+        }
     }
 
     #[test]

@@ -183,6 +183,16 @@ impl Description {
     /// What to use where the user says nothing: few steps for distilled models, the family's habit otherwise.
     #[must_use]
     pub fn defaults(&self) -> Defaults {
+        let usual = self.usual_defaults();
+        let own = self.index.defaults;
+        Defaults {
+            steps: own.num_inference_steps.unwrap_or(usual.steps),
+            guidance_scale: own.guidance_scale.unwrap_or(usual.guidance_scale),
+        }
+    }
+
+    /// What suits models of this kind.
+    fn usual_defaults(&self) -> Defaults {
         match (self.guidance_is_embedded(), self.sampler()) {
             (true, _) => Defaults { steps: 4, guidance_scale: 8.5 },
             // A consistency model without the embedding is one with a merged LoRA: real guidance, and little of it.

@@ -1,7 +1,7 @@
 import { EngineClient } from "../client/engine_client.ts";
 import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { isLocal, modelName } from "../shared/model_address.ts";
-import type { DeviceChoice, LoadEvent, ModelInfo, Survey } from "../shared/protocol.ts";
+import type { DeviceChoice, LoadEvent, Survey } from "../shared/protocol.ts";
 import { stayAwake } from "./awake.ts";
 import { draw } from "./drawing.ts";
 import { element } from "./elements.ts";
@@ -38,31 +38,22 @@ export class App {
   #state: State = "loading";
   #stop: AbortController | undefined;
   #askedToKeep = false;
-  #tune: (info: ModelInfo) => ModelInfo;
   readonly #onLoadEnd: () => void;
   readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
   readonly #replay = new Replay();
 
   /** `onLoadEnd` is told whenever a load has ended, well or not; `loras` knows those that prompts may ask for. */
-  constructor(
-    model: URL,
-    device: DeviceChoice,
-    tune: (info: ModelInfo) => ModelInfo,
-    onLoadEnd: () => void,
-    loras: LoraList,
-  ) {
+  constructor(model: URL, device: DeviceChoice, onLoadEnd: () => void, loras: LoraList) {
     this.#model = model;
     this.#device = device;
-    this.#tune = tune;
     this.#onLoadEnd = onLoadEnd;
     this.#loras = loras;
   }
 
-  /** Puts another model in the place of this one; `tune` may change what it says of its defaults. */
-  turnTo(model: URL, tune: (info: ModelInfo) => ModelInfo): void {
+  /** Puts another model in the place of this one. */
+  turnTo(model: URL): void {
     this.#model = model;
-    this.#tune = tune;
     this.#close();
     hideError();
     showStatus("Looking for the model");
@@ -113,9 +104,8 @@ export class App {
       };
       const options = { onEvent, signal: this.#stop.signal, transfer: [canvas] };
       const loaded = await client.request("load", params, options);
-      const info = this.#tune(loaded.info);
-      adoptModel(info);
-      offerSettings(info);
+      adoptModel(loaded.info);
+      offerSettings(loaded.info);
       showDevice(loaded);
       showStatus("Ready");
       hideProgress();

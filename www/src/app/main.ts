@@ -1,7 +1,6 @@
 // Entry of the page: puts the parts together.
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { isLocal } from "../shared/model_address.ts";
-import type { ModelInfo } from "../shared/protocol.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
 import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
@@ -16,7 +15,7 @@ import { setUpWeightKeys } from "./prompt/weight_keys.ts";
 import { reserveSettings } from "./settings/setting_choices.ts";
 import { setUpShortcuts } from "./shortcuts.ts";
 import { isStageEmpty, reserve } from "./stage.ts";
-import { hideExamples, showExamples, withStarterDefaults } from "./starter.ts";
+import { hideExamples, showExamples } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 import { setUpTheme } from "./theme.ts";
 import { keepPage } from "./updates.ts";
@@ -43,8 +42,8 @@ function start(named: boolean): void {
     select.value = device ?? select.value;
     dress(wish);
     if (link) useSettings(link, "A link has filled the form.");
-    if (app) app.turnTo(model, tuneOf(wish));
-    else app = new App(model, device ?? "auto", tuneOf(wish), onLoadEnd, loras);
+    if (app) app.turnTo(model);
+    else app = new App(model, device ?? "auto", onLoadEnd, loras);
     void offline.turnTo(model);
     void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
@@ -79,10 +78,6 @@ function open(name: string): void {
   page.searchParams.set("model", name);
   history.pushState(undefined, "", locationOf(page, readLocation(page)));
   start(true);
-}
-
-function tuneOf({ bundled }: Wish): (info: ModelInfo) => ModelInfo {
-  return bundled ? withStarterDefaults : (info) => info;
 }
 
 /** Makes the page the model's own. */

@@ -1,5 +1,3 @@
-import { BUNDLED_GUIDANCE } from "../shared/bundled_model.ts";
-import type { ModelInfo } from "../shared/protocol.ts";
 import { fillChips } from "./chips.ts";
 import { element } from "./elements.ts";
 
@@ -16,11 +14,6 @@ const EXAMPLES = [
   "a deciduous tree",
   "a taxi",
 ];
-
-/** What the bundled model says of itself, with the guidance that suits it. */
-export function withStarterDefaults(info: ModelInfo): ModelInfo {
-  return { ...info, guidance_scale: BUNDLED_GUIDANCE };
-}
 
 /** Offers the examples as buttons that fill the prompt. */
 export function showExamples(choose: (prompt: string) => void): void {

@@ -1,7 +1,7 @@
 // Entry of embed.html: a picture in a frame, for pages that may not or will not run scripts of ours.
 
 import { builtPlaces } from "../shared/built_places.ts";
-import { BUNDLED, BUNDLED_GUIDANCE } from "../shared/bundled_model.ts";
+import { BUNDLED } from "../shared/bundled_model.ts";
 import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { modelAddress } from "../shared/model_address.ts";
 import { EaselImage } from "./element.ts";
@@ -27,7 +27,6 @@ function readAddress(target: EaselImage): string | null {
   }
   target.controls = controls;
   target.model = addressOf(model ?? BUNDLED);
-  if (model === null) target.guidance ??= BUNDLED_GUIDANCE;
   return origin;
 }
 
@@ -69,8 +68,6 @@ function adopt(target: EaselImage, wish: FrameWish): void {
   const { prompt, negativePrompt, model, sampler, alt, steps, guidance, seed, width, height } = wish;
   // First what may be refused.
   const given = { model: model === undefined ? undefined : addressOf(model) };
-  // What suits the bundled model says nothing of another.
-  if (model !== undefined && target.guidance === BUNDLED_GUIDANCE) target.guidance = null;
   const rest = { prompt, negativePrompt, sampler, alt, steps, guidance, seed, width, height };
   for (const [name, value] of Object.entries({ ...given, ...rest })) {
     if (value !== undefined) Object.assign(target, { [name]: value });

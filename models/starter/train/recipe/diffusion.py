@@ -68,7 +68,7 @@ def train(work: Work) -> None:
     """Trains UNet and text encoder and saves both."""
     preset, drawn = work.preset, pool.read(work)
     settings = preset.denoiser
-    unet = networks.unet(preset).to(work.device, memory_format=torch.channels_last)
+    unet = networks.trainable(networks.unet(preset), work.device)
     text_encoder = work.text_encoder().requires_grad_(True)
     modules = {"unet": unet, "text_encoder": text_encoder}
     stage = Stage("unet", work.folder, settings.training, modules, {"text_encoder": settings.text_rate})

@@ -46,8 +46,9 @@ def rate_at(step: int, fraction: float) -> float:
 
 
 def autocast(device: torch.device):
-    """bf16 where it is faster in training: on GPUs, not on CPUs."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    """bf16 where it is faster in training: on GPUs, and on CPUs that multiply tiles of it (AMX)."""
+    faster = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    return torch.autocast(device.type, torch.bfloat16) if faster else nullcontext()
 
 
 def save(state: object, file: Path) -> None:

@@ -25,6 +25,13 @@ INDEX = {
 }
 
 
+# What the model is best with; Easel reads it, and diffusers passes over names with an underscore.
+DEFAULTS = {
+    "DDIMScheduler": {"num_inference_steps": 12, "guidance_scale": 4.0},
+    "LCMScheduler": {"num_inference_steps": 4, "guidance_scale": 1.0},
+}
+
+
 def publish(model: Path, denoiser: Path, folder: Path) -> None:
     """Writes the networks of `model`, with the UNet and the scheduler of `denoiser`, into `folder`."""
     parts = {"vae": AutoencoderKL, "text_encoder": CLIPTextModel}
@@ -35,7 +42,8 @@ def publish(model: Path, denoiser: Path, folder: Path) -> None:
     shutil.copytree(model / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copytree(denoiser / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    index = INDEX | {"scheduler": ["diffusers", scheduler["_class_name"]]}
+    kind = scheduler["_class_name"]
+    index = INDEX | {"scheduler": ["diffusers", kind], "_defaults": DEFAULTS[kind]}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for notice in NOTICES.iterdir():
         shutil.copy(notice, folder / notice.name)

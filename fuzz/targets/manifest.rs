@@ -1,0 +1,7 @@
+//! [`readers::manifest`] under libFuzzer.
+#![no_main]
+
+use easel_fuzz::readers;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| readers::manifest(input));
