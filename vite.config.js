@@ -5,6 +5,7 @@ import { clipLicence } from "./tools/vite/clip_licence.mjs";
 import { contentSecurityPolicy } from "./tools/vite/content_security_policy.mjs";
 import { modelPlaces } from "./tools/vite/model_places.mjs";
 import { offlineApp } from "./tools/vite/offline_app.mjs";
+import { thirdPartyNotices } from "./tools/vite/third_party_notices.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -17,7 +18,13 @@ export default defineConfig({
   appType: "mpa",
   resolve: { alias: { "easel-wasm": here("www/pkg/easel.js") } },
   define: { __MODEL_PLACES__: JSON.stringify(places), __EMBED_ORIGINS__: JSON.stringify(embedOrigins) },
-  plugins: [contentSecurityPolicy(places.hosts), bundledModel("models/starter"), clipLicence(), offlineApp()],
+  plugins: [
+    contentSecurityPolicy(places.hosts),
+    bundledModel("models/starter"),
+    clipLicence(),
+    thirdPartyNotices(),
+    offlineApp(),
+  ],
   worker: { format: "es" },
   build: {
     outDir: here("dist"),

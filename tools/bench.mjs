@@ -56,15 +56,6 @@ function options(args) {
   }
 }
 
-/** The package of the other side, beside the page that loads it. */
-async function peer() {
-  const stamp = join(HERE, "node_modules", ".easel-lock");
-  await unlessStamped(stamp, fingerprint([join(HERE, "package-lock.json")]), async () => {
-    say("installing onnxruntime-web");
-    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: HERE });
-  });
-}
-
 /** The UNet of a size, in the cache. */
 async function exportedUNet(size) {
   const exporter = join(HERE, "export_unet.py");
@@ -113,7 +104,8 @@ function report(comparisons, file) {
 await script(async (args) => {
   const { adapter, size, devices, rounds, threads, json, serve } = options(args);
   await npmPackages();
-  await peer();
+  // What is compared with, beside the page that loads it.
+  await npmPackages(HERE);
   await exportedUNet(size);
   await buildWasm();
   const { url, close } = await server();

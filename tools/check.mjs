@@ -1,6 +1,7 @@
 // `npm run check`: formatting, lints and types, of Rust (native and wasm) and TypeScript.
+import { join } from "node:path";
 import { npmPackages, npmProgram } from "./lib/packages.mjs";
-import { run, say, script } from "./lib/run.mjs";
+import { root, run, say, script } from "./lib/run.mjs";
 import { clippyFor, nativeToolchain, rustfmt, wasmToolchain } from "./lib/rust.mjs";
 import { buildWasm } from "./lib/wasm.mjs";
 
@@ -24,6 +25,10 @@ async function typescript() {
   await buildWasm();
   say("checking types of TypeScript");
   for (const project of PROJECTS) await run(npmProgram("tsc"), ["--noEmit", "--project", project]);
+  // Vue's checker knows another compiler than ours.
+  const examples = join(root, "examples");
+  await npmPackages(examples);
+  await run(join(examples, "node_modules", ".bin", "vue-tsc"), ["--noEmit", "--project", examples]);
 }
 
 async function rust() {

@@ -10,7 +10,6 @@ const ENTRIES = ["client/index.ts", "embed/element.ts", "embed/frame_protocol.ts
 
 await script(async () => {
   await npmPackages();
-  await npmPackages();
   say("writing docs/api/");
   const out = join(root, "docs", "api");
   rmSync(out, { recursive: true, force: true });

@@ -29,6 +29,8 @@ function serve(folder) {
       "Content-Length": end - start,
       "Content-Range": `bytes ${start}-${end - 1}/${found.size}`,
       "Cache-Control": "no-store",
+      // An isolated page starts no worker, a thread of onnxruntime-web among them, whose script does not say this too.
+      "Cross-Origin-Embedder-Policy": "require-corp",
     });
     if (method === "HEAD" || start === end) return response.end();
     return pipeline(createReadStream(path, { start, end: end - 1 }), response, () => {});

@@ -145,9 +145,18 @@ export function pngSize(bytes: Buffer): { width: number; height: number } {
   return { width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) };
 }
 
+/** Runs in the page: its connection asks to save data. */
+function saveData(): void {
+  const connection = (navigator as { connection?: object }).connection;
+  if (connection) Object.defineProperty(connection, "saveData", { value: true });
+}
+
 /** Tests with the page; uncaught exceptions and CSP violations fail them. */
-export const test = base.extend<{ easel: EaselPage }>({
-  easel: async ({ page }, use) => {
+export const test = base.extend<{ easel: EaselPage; savesData: boolean }>({
+  // The model comes when a test asks for it, and not by itself meanwhile.
+  savesData: [true, { option: true }],
+  easel: async ({ page, context, savesData }, use) => {
+    if (savesData) await context.addInitScript(saveData);
     const faults: string[] = [];
     page.on("pageerror", (error) => faults.push(error.message));
     page.on("console", (message) => {

@@ -235,6 +235,54 @@ test("the API gives steps and a picture, in the order of asking", async ({ easel
   });
 });
 
+test("a model loads from a host of another origin that compresses its texts", async ({ easel }) => {
+  sites.models.compresses = true;
+  try {
+    await open(easel.page, "", "api");
+    const pipeline = await easel.page.evaluate(async (model) => {
+      const { Easel } = await globalThis.easel;
+      const engine = await Easel.load(model);
+      engine.dispose();
+      return engine.info.pipeline;
+    }, `${sites.models.origin}/model/`);
+    expect(pipeline).toBe("StableDiffusionPipeline");
+  } finally {
+    sites.models.compresses = false;
+  }
+});
+
+test("the API fetches LoRAs for the pictures that ask for them, once", async ({ easel }) => {
+  const lora = readFileSync(inRoot("tests", "goldens", "loras", "sd1-old.safetensors"));
+  sites.models.put("/style.safetensors", lora);
+  await open(easel.page, "", "api");
+  const seen = await easel.page.evaluate(async (origin) => {
+    const { Easel } = await globalThis.easel;
+    const engine = await Easel.load(`${origin}/model/`);
+    const loras = [{ source: `${origin}/style.safetensors`, strength: 0.8 }];
+    const draw = async (options: object) => {
+      const { png, warnings } = await engine.generate({ prompt: "a star", steps: 1, ...options }).result;
+      const [text] = (await png.text()).match(/a star.*/) ?? [];
+      return { text, warnings };
+    };
+    const pictures = [await draw({ loras })];
+    await fetch(`${origin}/the-rest`);
+    pictures.push(await draw({}), await draw({ loras }));
+    const wrong = await draw({ loras: [{ source: `${origin}/none.safetensors` }] }).catch(({ code }) => code);
+    engine.dispose();
+    return { pictures, wrong };
+  }, sites.models.origin);
+  const styled = {
+    text: "a star <lora:style:0.8>",
+    warnings: ["the LoRA style is of style.safetensors"],
+  };
+  expect(seen).toEqual({
+    pictures: [styled, { text: "a star", warnings: [] }, styled],
+    wrong: "file_not_found",
+  });
+  const rest = sites.models.asked.slice(sites.models.asked.indexOf("/the-rest") + 1);
+  expect(rest.filter((path) => path === "/style.safetensors")).toEqual([]);
+});
+
 test("the API starts from a picture of any size and kind, where a mask says so", async ({ easel }) => {
   await open(easel.page, "", "api");
   const colours = await easel.page.evaluate(async (model) => {

@@ -1,10 +1,11 @@
 // The page as an app: what browsers ask of one that can be installed, new versions, and pictures from other apps.
 import { readFileSync } from "node:fs";
-import type { Page } from "@playwright/test";
+import type { Page, Route } from "@playwright/test";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 import { inRoot, Site } from "./embedding_site.ts";
 
 const BUILT = inRoot("build", "scripted");
+const WEIGHTS = "**/*.safetensors";
 
 /** Waits until the page is kept for use without a network. */
 function kept(page: Page): Promise<void> {
@@ -14,6 +15,15 @@ function kept(page: Page): Promise<void> {
       await new Promise((resolve) => active.addEventListener("statechange", resolve, { once: true }));
     }
   });
+}
+
+/** Addresses of weights that the page asks for, from now on. */
+function weightsAskedFor(page: Page): string[] {
+  const asked: string[] = [];
+  page.on("request", (request) => {
+    if (request.url().endsWith(".safetensors")) asked.push(request.url());
+  });
+  return asked;
 }
 
 async function open(easel: EaselPage, address: string): Promise<void> {
@@ -100,4 +110,59 @@ test("a picture that another app shares is kept for the page; what is no picture
     }, type);
   expect((await share("text/html")).text).toBeUndefined();
   expect(await share("image/png")).toEqual({ ok: true, text: "bytes", type: "image/png" });
+});
+
+const NEEDS_NETWORK = "Needs the network until the model is here.";
+
+test("on a connection that saves data, nothing of the model is fetched unasked", async ({ easel }) => {
+  const asked = weightsAskedFor(easel.page);
+  await easel.page.goto(site("scripted", "?device=cpu"));
+  await expect(easel.page.getByText(NEEDS_NETWORK)).toBeVisible();
+  expect(asked).toEqual([]);
+  await easel.ready();
+  await expect(easel.page.getByText("Ready for offline use.")).toBeVisible();
+});
+
+test.describe("on other connections", () => {
+  test.use({ savesData: false });
+
+  test("Not now ends what is fetched unasked, at later visits too", async ({ easel }) => {
+    const { page } = easel;
+    await page.route(WEIGHTS, () => {});
+    const asked = weightsAskedFor(page);
+    await page.goto(site("scripted", "?device=cpu"));
+    await expect(page.getByText("For offline use:")).toBeVisible();
+    await expect.poll(() => asked.length).toBe(1);
+    await page.getByRole("button", { name: "Not now" }).click();
+    await expect(page.getByText(NEEDS_NETWORK)).toBeVisible();
+    await page.reload();
+    await expect(page.getByText(NEEDS_NETWORK)).toBeVisible();
+    expect(asked.length).toBe(1);
+    await page.unroute(WEIGHTS);
+    await easel.ready();
+    await expect(page.getByText("Ready for offline use.")).toBeVisible();
+  });
+
+  test("Get model goes on with what was fetched unasked; deleted, it does not come back", async ({
+    easel,
+  }) => {
+    const { page } = easel;
+    const held: Route[] = [];
+    await page.route(WEIGHTS, (route) => void held.push(route));
+    await page.goto(site("scripted", "?device=cpu"));
+    await expect.poll(() => held.length).toBe(1);
+    await page.unroute(WEIGHTS);
+    await easel.ready();
+    await expect(page.getByText("Ready for offline use.")).toBeVisible();
+    // What is open is not deleted.
+    await page.goto(site("scripted", "?device=cpu&model=models/none/"));
+    await page.getByText("Models", { exact: true }).click();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("button", { name: "Delete" }).click();
+    await expect(
+      page.getByRole("list", { name: "Models in this browser" }).getByRole("listitem"),
+    ).toHaveCount(0);
+    await page.goto(site("scripted", "?device=cpu"));
+    await expect(page.getByText(NEEDS_NETWORK)).toBeVisible();
+  });
 });

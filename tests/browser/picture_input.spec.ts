@@ -32,7 +32,7 @@ async function open(easel: EaselPage, query = "?device=cpu"): Promise<void> {
 async function choose(page: Page, file: Blob): Promise<void> {
   const buffer = Buffer.from(await file.arrayBuffer());
   await page
-    .getByLabel("Picture to start from")
+    .getByLabel("Picture to start from", { exact: true })
     .setInputFiles({ name: "a.png", mimeType: "image/png", buffer });
   await expect(named(page, "Remove")).toBeVisible();
 }
@@ -151,6 +151,72 @@ test("a mask is painted with the mouse, erased, undone, inverted, and kept over 
     ]),
   ).toEqual([RED, TEAL]);
 });
+
+test("a picture of the gallery is drawn again from what it was drawn from", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel);
+  await easel.type("from a picture");
+  await choose(page, picture(64, 64));
+  await named(page, "Paint a mask").click();
+  const { x, y, width, height } = await frameOf(page);
+  await page.mouse.click(x + 0.5 * width, y + 0.5 * height);
+  await easel.set({ "Strength as a number": "0.5" });
+  const places: [number, number][] = [
+    [32, 32],
+    [4, 60],
+  ];
+  expect(await drawn(easel, places)).toEqual([TEAL, RED]);
+  const first = (await easel.save()).bytes;
+  await easel.draw();
+  expect(await startsKept(page)).toBe(1);
+  await named(page, "Remove").click();
+  await easel.type("another");
+  expect(await drawn(easel, places)).toEqual([TEAL, TEAL]);
+
+  await page.locator("#gallery").evaluate((gallery) => gallery.scrollIntoView({ block: "end" }));
+  await named(page, "from a picture").last().click();
+  await named(page, "Draw again").click();
+  await expect(page.locator("#gallery")).toContainText("4 pictures");
+  expect((await easel.save()).bytes.equals(first)).toBe(true);
+  expect(await startsKept(page)).toBe(1);
+  await page.locator(".toast").getByRole("button", { name: "Undo" }).click();
+  await expect(named(page, "Choose a picture")).toBeVisible();
+  await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("another");
+
+  // A picture from noise is drawn again from noise, whatever is set now.
+  await choose(page, picture(64, 64));
+  await page.locator("#gallery").evaluate((gallery) => gallery.scrollIntoView({ block: "end" }));
+  await named(page, "another").click();
+  await named(page, "Draw again").click();
+  await expect(page.locator("#gallery")).toContainText("5 pictures");
+  await expect(named(page, "Choose a picture")).toBeVisible();
+
+  for (const left of [4, 3, 2]) {
+    await page.locator("#gallery").evaluate((gallery) => gallery.scrollIntoView({ block: "end" }));
+    await named(page, "from a picture").first().focus();
+    await page.keyboard.press("Delete");
+    await expect(page.locator("#gallery")).toContainText(`${left} pictures`);
+  }
+  // The last one can be brought back until its message goes.
+  expect(await startsKept(page)).toBe(1);
+  await named(page, "Close this message").click();
+  await expect.poll(() => startsKept(page)).toBe(0);
+});
+
+/** How many pictures to start from the gallery keeps. */
+function startsKept(page: Page): Promise<number> {
+  return page.evaluate(async () => {
+    const settled = <T>(request: IDBRequest<T>) =>
+      new Promise<T>((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const db = await settled(indexedDB.open("easel-gallery"));
+    const count = await settled(db.transaction("starts").objectStore("starts").count());
+    db.close();
+    return count;
+  });
+}
 
 test("a mask is made with keys alone", async ({ easel }) => {
   const { page } = easel;

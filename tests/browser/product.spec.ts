@@ -118,6 +118,26 @@ test("Stop answers within a step, and the next picture can be drawn", async ({ e
   await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
 });
 
+test("the page leads to the licences of what it ships", async ({ easel: { page } }) => {
+  await page.goto(site("shipped"));
+  const href = await page.getByRole("link", { name: /^Licences/ }).getAttribute("href");
+  const response = await page.request.get(new URL(href ?? "", page.url()).href);
+  expect(response.headers()["content-type"]).toContain("text/plain");
+  const text = await response.text();
+  for (const work of [
+    "@noble/hashes 2",
+    "client-zip 2",
+    "workbox-core 7",
+    "burn 0.22",
+    "wgpu 30",
+    "wasm-bindgen 0.2",
+  ]) {
+    expect(text).toContain(`\n${work}`);
+  }
+  expect(text).toContain("Noto Emoji");
+  expect(text).toContain("Permission is hereby granted, free of charge");
+});
+
 test("draws after a reload with the network off", async ({ easel, context }) => {
   test.setTimeout(300_000);
   await open(easel, "cpu");
@@ -131,6 +151,25 @@ test("draws after a reload with the network off", async ({ easel, context }) => 
   await easel.set({ Steps: "2" });
   await easel.button.click();
   await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+});
+
+test.describe("a first visit on a connection that need not save data", () => {
+  test.use({ savesData: false });
+
+  test("is enough to draw with the network off, with no press", async ({ easel, context }) => {
+    test.setTimeout(300_000);
+    await easel.page.goto(site("shipped", "?device=cpu"));
+    await expect(easel.page.getByText("Ready for offline use.")).toBeVisible({ timeout: STEP_PATIENCE });
+    // There is nothing to ask for any more.
+    await expect(easel.button).toHaveText("Generate", { timeout: STEP_PATIENCE });
+    await context.setOffline(true);
+    await easel.page.reload();
+    await expect(easel.button).toHaveText("Generate", { timeout: STEP_PATIENCE });
+    await easel.type(PROMPT);
+    await easel.set({ Steps: "2" });
+    await easel.button.click();
+    await expect(easel.download).toBeVisible({ timeout: STEP_PATIENCE });
+  });
 });
 
 const UNET = "unet/diffusion_pytorch_model.safetensors";

@@ -131,6 +131,13 @@ export class Engine {
     this.#canvas = canvas;
   }
 
+  /** Its warnings show that the engine knows the LoRA. */
+  async addLora(name: string, _source: Source, file: string): Promise<{ warnings: string[] }> {
+    return { warnings: [`the LoRA ${name} is of ${file}`] };
+  }
+
+  removeLora(_name: string): void {}
+
   readonly strategies = "{}";
 
   adoptStrategies(_table: string): void {}

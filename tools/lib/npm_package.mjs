@@ -2,6 +2,7 @@
 // them, in build/npm/.
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
+import { allNotices, NOTICES } from "./notices.mjs";
 import { npmProgram } from "./packages.mjs";
 import { root, run, say } from "./run.mjs";
 
@@ -26,6 +27,7 @@ export async function buildNpmPackage({
   await writeTypes(join(folder, "types"));
   for (const name of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(root, name), join(folder, name));
   copyFileSync(join(root, "assets", "clip", "LICENSE"), join(folder, "dist", "merges-LICENSE.txt"));
+  writeFileSync(join(folder, NOTICES), allNotices());
   copyFileSync(join(TOOLS, "README.md"), join(folder, "README.md"));
   writeFileSync(join(folder, "package.json"), `${JSON.stringify(packageJson(), null, 2)}\n`);
 }
@@ -140,7 +142,7 @@ function packageJson() {
       "./package.json": "./package.json",
     },
     sideEffects: ["./dist/element.js"],
-    files: ["dist", "types", "LICENSE-*"],
+    files: ["dist", "types", "LICENSE-*", NOTICES],
     keywords: ["text-to-image", "stable-diffusion", "webgpu", "wasm", "web-component"],
   };
 }

@@ -1,16 +1,17 @@
 // Packages from npm and from Debian.
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fingerprint, unlessStamped } from "./cache.mjs";
 import { Failure, output, root, run, say } from "./run.mjs";
 
-/** `npm ci`, unless `node_modules` already is what the lock file says. */
-export async function npmPackages() {
-  const modules = join(root, "node_modules");
-  const lock = fingerprint([join(root, "package-lock.json")]);
+/** `npm ci` in a folder, unless its `node_modules` already is what the lock file says. */
+export async function npmPackages(folder = root) {
+  const modules = join(folder, "node_modules");
+  const lock = fingerprint([join(folder, "package-lock.json")]);
   await unlessStamped(join(modules, ".easel-lock"), lock, async () => {
-    say("installing npm packages");
-    await run("npm", ["ci", "--no-audit", "--no-fund"], { hint: "Is the npm registry reachable?" });
+    say(`installing npm packages${folder === root ? "" : ` of ${relative(root, folder)}`}`);
+    const options = { cwd: folder, hint: "Is the npm registry reachable?" };
+    await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], options);
   });
 }
 

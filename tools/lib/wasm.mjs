@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { cache, fingerprint, unlessStamped } from "./cache.mjs";
+import { noteCrates } from "./notices.mjs";
 import { Failure, output, root, run, say } from "./run.mjs";
 import { nativeToolchain, wasmToolchain } from "./rust.mjs";
 
@@ -42,6 +43,7 @@ export async function buildWasm({ optimize = false } = {}) {
     await bind(module);
     if (optimize) await shrink();
   });
+  await noteCrates(await wasmToolchain());
   say(`the wasm module has ${megabytes(statSync(boundModule).size)}`);
 }
 

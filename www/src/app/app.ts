@@ -63,7 +63,7 @@ export class App {
 
   /** Whether this is still about a model, and nobody has asked for it yet. */
   waitsFor(model: URL): boolean {
-    return model === this.#model && this.#client === undefined;
+    return model.href === this.#model.href && this.#client === undefined;
   }
 
   /** Waits for the user to ask for the model; called again when more is known of it. */

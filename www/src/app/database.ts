@@ -1,14 +1,18 @@
 // IndexedDB as promises, for what the page itself keeps; models have a database of their own, in the worker.
 import { EaselError } from "../shared/errors.ts";
 
-/** Opens a database; `upgrade` takes it from an older version, 0 at first, and must keep what is in it. */
+/**
+ * Opens a database; `upgrade` takes it from an older version, 0 at first, within `transaction`, and must keep what is in it.
+ */
 export async function openDatabase(
   name: string,
   version: number,
-  upgrade: (db: IDBDatabase, from: number) => void,
+  upgrade: (db: IDBDatabase, from: number, transaction: IDBTransaction) => void,
 ): Promise<IDBDatabase> {
   const request = indexedDB.open(name, version);
-  request.onupgradeneeded = ({ oldVersion }) => upgrade(request.result, oldVersion);
+  request.onupgradeneeded = ({ oldVersion }) => {
+    if (request.transaction) upgrade(request.result, oldVersion, request.transaction);
+  };
   const db = await settled(request);
   // A tab with a newer page wants a newer version: let it.
   db.onversionchange = () => db.close();

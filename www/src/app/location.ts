@@ -11,6 +11,11 @@ export interface Wish {
   device: DeviceChoice | undefined;
 }
 
+/** The model that comes with the page. */
+export function starterModel(page = new URL(location.href)): URL {
+  return new URL(BUNDLED, builtPlaces(page).page);
+}
+
 /** Reads `?model=ADDRESS&device=gpu|cpu|auto`; throws what `modelAddress` throws. */
 export function readLocation(page: URL, places = builtPlaces(page)): Wish {
   const bundled = new URL(BUNDLED, places.page);

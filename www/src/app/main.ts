@@ -4,9 +4,10 @@ import { isLocal } from "../shared/model_address.ts";
 import { App } from "./app.ts";
 import { element } from "./elements.ts";
 import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
-import { deviceChoice, locationOf, readLocation, type Wish } from "./location.ts";
+import { deviceChoice, locationOf, readLocation, starterModel, type Wish } from "./location.ts";
 import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
+import { OfflineUse } from "./offline.ts";
 import { keepOpen } from "./open_panels.ts";
 import { setUpPictures, takeLink } from "./pictures.ts";
 import { offerStyles } from "./prompt/style_chips.ts";
@@ -22,7 +23,15 @@ import { keepPage } from "./updates.ts";
 const select = element("device", HTMLSelectElement);
 let app: App | undefined;
 const loras = new LoraList(async () => app?.releaseLoras());
-const models = new ModelList(open, loras);
+const models = new ModelList(open, loras, (address) => offline.deleted(address));
+const offline = new OfflineUse(starterModel(), {
+  survey: (model) => models.survey(model, false),
+  keep: (model, signal, onEvent) => models.keep(model, signal, onEvent),
+  kept: (model) => {
+    models.refresh();
+    if (app?.waitsFor(model)) void app.load();
+  },
+});
 
 /** Turns to what the page's address asks for; `named` says that the user has just typed it. */
 function start(named: boolean): void {
@@ -34,11 +43,17 @@ function start(named: boolean): void {
     dress(wish);
     if (link) useSettings(link, "A link has filled the form.");
     if (app) app.turnTo(model);
-    else app = new App(model, device ?? "auto", () => models.refresh(), loras);
+    else app = new App(model, device ?? "auto", onLoadEnd, loras);
+    void offline.turnTo(model);
     void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
     refuse(error);
   }
+}
+
+function onLoadEnd(): void {
+  models.refresh();
+  void offline.refresh();
 }
 
 /**
@@ -102,7 +117,10 @@ onFormChange(() => {
 });
 const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
 select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
-element("go", HTMLButtonElement).addEventListener("click", () => app?.press());
+element("go", HTMLButtonElement).addEventListener("click", () => {
+  offline.giveWay();
+  app?.press();
+});
 addEventListener("popstate", () => start(false));
 start(false);
 document.documentElement.dataset.dressed = "";

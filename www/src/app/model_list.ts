@@ -6,7 +6,7 @@ import { builtPlaces } from "../shared/built_places.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
-import type { GivenFile, Survey } from "../shared/protocol.ts";
+import type { DownloadEvent, GivenFile, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { setUpFileOpeners } from "./file_openers.ts";
 import { chooseFolder } from "./folder_picker.ts";
@@ -34,14 +34,19 @@ const storage = element("storage", HTMLElement);
 export class ModelList {
   readonly #open: (name: string) => void;
   readonly #loras: LoraList;
+  readonly #onDelete: (address: string) => void;
   readonly #rows = new Map<string, ModelRow>();
   #client: EngineClient | undefined;
   #current: URL | undefined;
 
-  /** `open` loads a model by what the user typed; `loras` takes the LoRAs among the files that are given. */
-  constructor(open: (name: string) => void, loras: LoraList) {
+  /**
+   * `open` loads a model by what the user typed; `loras` takes the LoRAs among the files that are given; `onDelete` hears of
+   * models that the user has deleted.
+   */
+  constructor(open: (name: string) => void, loras: LoraList, onDelete: (address: string) => void) {
     this.#open = open;
     this.#loras = loras;
+    this.#onDelete = onDelete;
     panel.addEventListener("toggle", () => this.refresh());
     element("forget-token", HTMLButtonElement).addEventListener("click", () => {
       if (this.#current) forgetToken(this.#current);
@@ -66,6 +71,13 @@ export class ModelList {
     this.#client ??= new EngineClient();
     const params = { model: model.href, token: tokenFor(model), files: givenFiles(model), ask };
     return (await this.#client.request("survey", params)) ?? undefined;
+  }
+
+  /** Fetches what is missing of a model. */
+  async keep(model: URL, signal: AbortSignal, onEvent: (event: DownloadEvent) => void): Promise<void> {
+    this.#client ??= new EngineClient();
+    const params = { model: model.href, token: tokenFor(model), files: givenFiles(model) };
+    await this.#client.request("finish", params, { signal, onEvent });
   }
 
   /** Shows what is kept now, when anybody can see it. */
@@ -153,10 +165,8 @@ export class ModelList {
         this.#open(model);
       },
       finish: (signal, onEvent) =>
-        attempt(async (client) => {
-          const address = new URL(model);
-          const params = { model, token: tokenFor(address), files: givenFiles(address) };
-          await client.request("finish", params, { signal, onEvent });
+        attempt(async () => {
+          await this.keep(new URL(model), signal, onEvent);
           return "";
         }),
       verify: (signal, onEvent) =>
@@ -178,6 +188,7 @@ export class ModelList {
       delete: () =>
         attempt(async (client) => {
           await client.request("delete", { model });
+          this.#onDelete(model);
           return "";
         }),
     };

@@ -1,4 +1,5 @@
 // Joins what is about finished pictures and pictures to start from with the form and the stage.
+import { asEaselError } from "../shared/errors.ts";
 import { fromFragment, type Settings, settingsOf } from "../shared/settings.ts";
 import { listenForDrops } from "./drop.ts";
 import { takePictures } from "./dropped_picture.ts";
@@ -6,10 +7,12 @@ import { element } from "./elements.ts";
 import { type FinishedPicture, onFinished, onOffered } from "./finished.ts";
 import { applyParams, fieldValue, onFormChange, onReadForm } from "./form.ts";
 import { Gallery } from "./gallery/gallery.ts";
+import type { StartingPoint } from "./gallery/starting_point.ts";
 import { modelInLink, readLocation } from "./location.ts";
 import { make } from "./make.ts";
 import { shareActions } from "./picture_actions.ts";
-import { PictureInput } from "./picture_input/picture_input.ts";
+import { PictureInput, type Start } from "./picture_input/picture_input.ts";
+import { showError } from "./status.ts";
 import { showToast } from "./toast.ts";
 
 interface PageActions {
@@ -37,7 +40,20 @@ export function setUpPictures({ open, generate }: PageActions): {
   const input = new PictureInput();
   const startFrom = (file: Blob) => void input.start(file);
   const host = { startFrom, useSettings, samplers };
-  const gallery = new Gallery({ ...host, openModel: open, generate, model, modelInLink: linkName });
+  const drawAgain = async (settings: Settings, start: StartingPoint | undefined) => {
+    const [undo, before] = [undoForm(), input.current];
+    useSettings(settings, undefined, () => {
+      undo();
+      void useStart(before);
+    });
+    if (await useStart(start && startOf(start, settings))) generate();
+  };
+  const useStart = (start: Start | undefined) =>
+    input.use(start).then(
+      () => true,
+      (error) => void showError(asEaselError(error)),
+    );
+  const gallery = new Gallery({ ...host, openModel: open, drawAgain, model, modelInLink: linkName });
   takePictures(host);
   listenForDrops();
   onReadForm((params) => input.complete(params));
@@ -63,11 +79,20 @@ function shareButtons({ png, params }: FinishedPicture): HTMLElement[] {
 function useSettings(
   { model: _, strength: __, ...params }: Settings,
   said = "The form has these settings now.",
+  undo = undoForm(),
 ): void {
-  const before = formSettings();
   applyParams(params);
   scrollTo({ top: 0 });
-  showToast({ text: said, action: "Undo", act: () => applyParams(before) });
+  showToast({ text: said, action: "Undo", act: undo });
+}
+
+function undoForm(): () => void {
+  const before = formSettings();
+  return () => applyParams(before);
+}
+
+function startOf({ image, mask: bytes, width, height }: StartingPoint, { strength = 1 }: Settings): Start {
+  return { file: image, mask: bytes && { width, height, bytes }, strength };
 }
 
 /** What the form holds of what settings can hold, as it is typed. */

@@ -49,19 +49,23 @@ export function reserve(width: number, height: number): void {
   frame.style.setProperty("--ratio", String(width / height));
 }
 
-/** Shows `picture` in the place of the live canvas, and its sharp version once that is decoded; `undefined` ends it. */
+/** Shows `picture`, or with `undefined` the live canvas, and the sharp version of it once that is decoded. */
 export function showOver(picture: HTMLCanvasElement | undefined, png?: Blob): void {
   wish += 1;
   over.hidden = picture === undefined;
-  if (!picture) return;
-  if (frame.dataset.state === "empty") frame.dataset.state = "done";
-  draw(picture);
+  if (picture) {
+    if (frame.dataset.state === "empty") frame.dataset.state = "done";
+    draw(picture);
+  }
   if (png) void sharpen(png, wish);
 }
 
 async function sharpen(png: Blob, wished: number): Promise<void> {
   const bitmap = await createImageBitmap(png);
-  if (wished === wish) draw(bitmap);
+  if (wished === wish) {
+    draw(bitmap);
+    over.hidden = false;
+  }
   bitmap.close();
 }
 

@@ -1,9 +1,17 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import type { GenerateEvent, GenerateParams, LoadEvent, Loaded, Outcome } from "../shared/protocol.ts";
+import type {
+  DownloadEvent,
+  GenerateEvent,
+  GenerateParams,
+  LoadEvent,
+  Loaded,
+  Outcome,
+} from "../shared/protocol.ts";
 import { EngineClient } from "./engine_client.ts";
 import { mergesUrl, wasmUrl, workerUrl } from "./engine_files.ts";
 import { Generation } from "./generation.ts";
+import { askedLoras } from "./loras.ts";
 import { brightness, pixelsOf } from "./pixels.ts";
 import { sourceAddress } from "./source.ts";
 import type { Device, GenerateOptions, LoadOptions, ModelInfo, Progress } from "./types.ts";
@@ -33,6 +41,9 @@ export class Easel {
   /** The same as `dispose`, for `await using`. */
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #client: EngineClient;
+  readonly #options: Pick<LoadOptions, "hub" | "token">;
+  /** Addresses of LoRAs that are here. */
+  readonly #loras = new Set<string>();
   /** Fulfilled when every picture that was asked for has ended. */
   #idle: Promise<unknown> = Promise.resolve();
   #disposed: EaselError | undefined;
@@ -46,8 +57,14 @@ export class Easel {
     if (dispose) Object.defineProperty(Easel.prototype, dispose, { value });
   }
 
-  private constructor(client: EngineClient, model: string, { info, device, adapter, reason }: Loaded) {
+  private constructor(
+    client: EngineClient,
+    model: string,
+    options: Pick<LoadOptions, "hub" | "token">,
+    { info, device, adapter, reason }: Loaded,
+  ) {
     this.#client = client;
+    this.#options = options;
     this.model = model;
     this.info = info;
     this.device = device;
@@ -70,7 +87,7 @@ export class Easel {
     const close = () => client.close();
     signal?.addEventListener("abort", close);
     try {
-      return new Easel(client, model, await loadInto(client, model, files, options));
+      return new Easel(client, model, options, await loadInto(client, model, files, options));
     } catch (error) {
       client.close();
       throw signal?.aborted ? cancelled(signal) : error;
@@ -132,11 +149,31 @@ export class Easel {
     const run = turn.then(async () => {
       if (this.#disposed) throw this.#disposed;
       if (signal.aborted) return { type: "stopped", index: 0, total: params.steps } as const;
-      const all = { ...params, ...(await initImage(options, params)) };
+      const prompt = await this.#useLoras(params.prompt, options, signal);
+      const all = { ...params, prompt, ...(await initImage(options, params)) };
       return this.#client.request("generate", all, { onEvent, signal });
     });
     this.#idle = run.catch((error) => this.#note(asEaselError(error)));
     return run;
+  }
+
+  /** Fetches the LoRAs that a picture asks for, lets the engine know these and no others, and returns the prompt with their tags. */
+  async #useLoras(
+    text: string,
+    { loras = [], onProgress }: GenerateOptions,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const { prompt, places } = askedLoras(text, loras, this.#options.hub);
+    for (const { address } of places) {
+      if (this.#loras.has(address)) continue;
+      const own = new URL(address).origin === new URL(this.model).origin;
+      const params = { model: address, token: own ? this.#options.token : undefined, files: undefined };
+      const onEvent = (event: DownloadEvent) => onProgress?.(progressOf(event));
+      await this.#client.request("keepLora", params, { signal, onEvent });
+      this.#loras.add(address);
+    }
+    await this.#client.request("useLoras", { loras: places }, { signal });
+    return prompt;
   }
 
   /** What a breakdown leaves behind draws no more. */

@@ -7,6 +7,7 @@ export type {
   DeviceChoice,
   GenerateOptions,
   LoadOptions,
+  LoraOption,
   ModelInfo,
   Picture,
   Progress,

@@ -34,6 +34,14 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A LoRA, and how strongly a picture is to follow it. */
+export interface LoraOption {
+  /** Address of its `.safetensors` file, on a hub also `owner/name/resolve/main/file.safetensors`. It is fetched once. */
+  source: string | URL;
+  /** From -10 to 10; 1 where nothing is said. */
+  strength?: number | undefined;
+}
+
 /** A picture to draw. What is left out is the model's own (`Easel.info`). */
 export interface GenerateOptions {
   /** Weights by `(word:1.2)`, as in other tools. */
@@ -53,6 +61,8 @@ export interface GenerateOptions {
   image?: ImageBitmapSource | undefined;
   /** What of `image` to draw anew: white is drawn, black or transparent is kept, grey is mixed. */
   mask?: ImageBitmapSource | undefined;
+  /** LoRAs for this picture; the prompt in its file then names them by `<lora:file:strength>`. */
+  loras?: readonly LoraOption[] | undefined;
   /** How much of `image` is given up, 0 to 1; 0.8 where nothing is said, and 1 with a mask. */
   strength?: number | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;

@@ -13,7 +13,12 @@ const CSS = `
   position: relative;
   overflow: hidden;
   border-radius: var(--radius);
-  background: var(--easel-background, color-mix(in srgb, currentColor 8%, transparent));
+  background: var(
+    --easel-background,
+    radial-gradient(circle at 30% 35%, color-mix(in srgb, var(--accent) 25%, transparent), transparent 55%),
+    radial-gradient(circle at 70% 62%, color-mix(in srgb, #4f9a80 28%, transparent), transparent 55%),
+    color-mix(in srgb, currentColor 5%, transparent)
+  );
 }
 [part="poster"], canvas, ::slotted([slot="poster"]) {
   position: absolute;
@@ -36,7 +41,8 @@ const CSS = `
 }
 [part="button"]:focus-visible { outline: 3px solid currentColor; outline-offset: 2px; color: var(--on-accent); outline-color: var(--accent); }
 [part="progress"] { flex: 1; min-inline-size: 4rem; accent-color: var(--accent); }
-[part~="status"] { flex-basis: 100%; margin: 0; min-block-size: 1.4em; overflow-wrap: anywhere; }
+[part~="status"] { margin: 0.4rem 0 0; min-block-size: 1.4em; font-size: 0.9em; overflow-wrap: anywhere; }
+[part~="error"] { padding-inline-start: 0.6rem; border-inline-start: 3px solid var(--accent); }
 .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
 

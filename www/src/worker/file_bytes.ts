@@ -57,7 +57,7 @@ function check(response: Response, file: RemoteFile, range: Range): void {
   }
   const length = announcedLength(response);
   if (response.status !== 206) {
-    if (length !== undefined && length !== file.size)
+    if (length !== undefined && length !== file.size && !(length < file.size && mayBeCompressed(response)))
       throw changed(file, `it has ${length} bytes, not ${file.size}`);
     return;
   }
@@ -83,6 +83,11 @@ export function validatorOf(response: Response): string | undefined {
 export function announcedLength({ headers }: Response): number | undefined {
   const length = headers.get("content-length");
   return length === null || headers.has("content-encoding") ? undefined : Number(length);
+}
+
+/** Hosts compress texts, and do not show that to pages of other origins, to which they show the length. */
+function mayBeCompressed({ type, headers }: Response): boolean {
+  return type === "cors" && !headers.get("content-type")?.startsWith("application/octet-stream");
 }
 
 /** Which part of a file an answer holds; `undefined` where the host does not show it to pages of other origins. */

@@ -12,6 +12,7 @@ import { showError } from "../status.ts";
 import { showToast } from "../toast.ts";
 import { exportZip } from "./export.ts";
 import { Grid } from "./grid.ts";
+import { type StartingPoint, startingPoint } from "./starting_point.ts";
 import { GalleryStore, type Picture } from "./store.ts";
 import { thumbnailOf } from "./thumbnail.ts";
 import { type Shown, Viewer } from "./viewer.ts";
@@ -24,7 +25,8 @@ export interface GalleryHost {
   samplers: () => readonly { name: string; label: string }[];
   /** Fills the form. */
   useSettings: (settings: Settings) => void;
-  generate: () => void;
+  /** Fills the form, with what to start from or nothing, and draws. */
+  drawAgain: (settings: Settings, start: StartingPoint | undefined) => void;
   /** Takes a picture as the one to start from. */
   startFrom: (file: Blob) => void;
   /** What names a model in a link; `undefined` where no name is needed. */
@@ -90,7 +92,7 @@ export class Gallery {
         thumbnail,
         size: file.size + (thumbnail?.size ?? 0),
       };
-      await (await this.#store).add(picture, file);
+      await (await this.#store).add(picture, file, await startingPoint(params));
       await this.#show();
     } catch (error) {
       showError(notKept(asEaselError(error)));
@@ -184,17 +186,19 @@ export class Gallery {
     };
     const use = () => this.#host.useSettings(settings);
     const actions = [button("Use these settings", then(use))];
-    const again = () => {
-      use();
-      this.#host.generate();
+    const again = async () => {
+      const start = picture.start === undefined ? undefined : await (await this.#store).start(picture.start);
+      this.#host.drawAgain(settings, start);
     };
     const open = () => {
       this.#host.openModel(model);
       use();
     };
     if (model !== this.#host.model()?.href) actions.push(button("Open its model", then(open)));
-    // The picture that another one was made from is not kept.
-    else if (settings.strength === undefined) actions.push(button("Draw again", then(again)));
+    // What older pictures were drawn from was not kept.
+    else if (settings.strength === undefined || picture.start !== undefined) {
+      actions.push(button("Draw again", then(again)));
+    }
     actions.push(
       button(
         "Start from it",

@@ -1,7 +1,9 @@
 // Pictures in a database of their own: whatever becomes of the models', pictures stay. A picture is a record with its
-// thumbnail, for the grid, and under the same key its file, which only views and exports read.
+// thumbnail, for the grid, and under the same key its file, which only views and exports read. What pictures were drawn
+// from is kept once for all that share it, and goes with the last of them.
 import type { Settings } from "../../shared/settings.ts";
 import { begin, completed, openDatabase, settled } from "../database.ts";
+import type { StartingPoint } from "./starting_point.ts";
 
 /** A finished picture as it is kept. */
 export interface Picture {
@@ -19,11 +21,14 @@ export interface Picture {
   thumbnail: Blob | undefined;
   /** Bytes of file and thumbnail. */
   size: number;
+  /** Key of what it was drawn from; absent where that was noise, or was not kept. */
+  start?: string;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const PICTURES = "pictures";
 const FILES = "files";
+const STARTS = "starts";
 
 /** The pictures of this origin, by keys that grow. */
 export class GalleryStore {
@@ -36,11 +41,15 @@ export class GalleryStore {
 
   /** Throws `storage` where the browser keeps nothing. */
   static async open(): Promise<GalleryStore> {
-    const db = await openDatabase("easel-gallery", VERSION, (opened) => {
-      const pictures = opened.createObjectStore(PICTURES, { autoIncrement: true });
-      pictures.createIndex("starred", "starred");
-      pictures.createIndex("size", "size");
-      opened.createObjectStore(FILES);
+    const db = await openDatabase("easel-gallery", VERSION, (opened, from, upgrading) => {
+      if (from < 1) {
+        const pictures = opened.createObjectStore(PICTURES, { autoIncrement: true });
+        pictures.createIndex("starred", "starred");
+        pictures.createIndex("size", "size");
+        opened.createObjectStore(FILES);
+      }
+      upgrading.objectStore(PICTURES).createIndex("start", "start");
+      opened.createObjectStore(STARTS).createIndex("size", "size");
     });
     return new GalleryStore(db);
   }
@@ -50,10 +59,12 @@ export class GalleryStore {
     this.#channel.addEventListener("message", listener);
   }
 
-  /** Keeps a picture; both parts or nothing. Throws `quota` when there is no room. */
-  async add(picture: Picture, file: Blob): Promise<number> {
-    const transaction = begin(this.#db, [PICTURES, FILES], "readwrite");
-    const request = transaction.objectStore(PICTURES).add(picture);
+  /** Keeps a picture, and what it was drawn from; all parts or nothing. Throws `quota` when there is no room. */
+  async add(picture: Picture, file: Blob, from?: { key: string; start: StartingPoint }): Promise<number> {
+    const transaction = begin(this.#db, [PICTURES, FILES, STARTS], "readwrite");
+    if (from) transaction.objectStore(STARTS).put(from.start, from.key);
+    const record = from ? { ...picture, start: from.key } : picture;
+    const request = transaction.objectStore(PICTURES).add(record);
     request.onsuccess = () => transaction.objectStore(FILES).put(file, request.result);
     await this.#done(transaction);
     return request.result as number;
@@ -85,9 +96,18 @@ export class GalleryStore {
     return settled(begin(this.#db, [FILES]).objectStore(FILES).get(key));
   }
 
-  /** Bytes of all pictures. */
+  /** What pictures were drawn from. */
+  start(key: string): Promise<StartingPoint | undefined> {
+    return settled(begin(this.#db, [STARTS]).objectStore(STARTS).get(key));
+  }
+
+  /** Bytes of all pictures, and of what they were drawn from. */
   async size(): Promise<number> {
-    const request = this.#pictures().index("size").openKeyCursor();
+    return (await this.#sizeOf(PICTURES)) + (await this.#sizeOf(STARTS));
+  }
+
+  #sizeOf(name: string): Promise<number> {
+    const request = begin(this.#db, [name]).objectStore(name).index("size").openKeyCursor();
     let sum = 0;
     return new Promise((resolve, reject) => {
       request.onerror = () => reject(request.error);
@@ -110,10 +130,15 @@ export class GalleryStore {
 
   /** Deletes pictures for good. */
   async delete(keys: readonly number[]): Promise<void> {
-    const transaction = begin(this.#db, [PICTURES, FILES], "readwrite");
+    const transaction = begin(this.#db, [PICTURES, FILES, STARTS], "readwrite");
+    const pictures = transaction.objectStore(PICTURES);
     for (const key of keys) {
-      transaction.objectStore(PICTURES).delete(key);
-      transaction.objectStore(FILES).delete(key);
+      const request: IDBRequest<Picture | undefined> = pictures.get(key);
+      request.onsuccess = () => {
+        pictures.delete(key);
+        transaction.objectStore(FILES).delete(key);
+        if (request.result?.start) dropUnused(transaction, request.result.start);
+      };
     }
     await this.#done(transaction);
   }
@@ -126,4 +151,10 @@ export class GalleryStore {
     await completed(transaction);
     this.#channel.postMessage("changed");
   }
+}
+
+/** Deletes what the last picture was drawn from that is now gone. */
+function dropUnused(transaction: IDBTransaction, start: string): void {
+  const users = transaction.objectStore(PICTURES).index("start").count(start);
+  users.onsuccess = () => users.result === 0 && transaction.objectStore(STARTS).delete(start);
 }

@@ -18,6 +18,14 @@ interface Size {
   height: number;
 }
 
+/** A picture to start from, with what is set about it. */
+export interface Start {
+  file: Blob;
+  /** `undefined` for an empty one. */
+  mask: { width: number; height: number; bytes: Uint8Array<ArrayBuffer> } | undefined;
+  strength: number;
+}
+
 interface Input {
   file: Blob;
   bitmap: ImageBitmap;
@@ -87,6 +95,26 @@ export class PictureInput {
     } catch (error) {
       showError(asEaselError(error));
     }
+  }
+
+  /** What is set here now; `undefined` without a picture. */
+  get current(): Start | undefined {
+    if (!this.#input) return undefined;
+    const { file, mask } = this.#input;
+    const { width, height } = mask;
+    const strength = this.#strengthNumber.valueAsNumber;
+    return { file, mask: { width, height, bytes: new Uint8Array(mask.bytes) }, strength };
+  }
+
+  /** Sets all of it, or starts from noise; throws `bad_picture`. */
+  async use(start: Start | undefined): Promise<void> {
+    if (!start) return this.clear();
+    const bitmap = await decodePicture(start.file);
+    const { width, height, bytes } = start.mask ?? {};
+    const mask = width && height ? new Mask(width, height, bytes) : new Mask(...maskSize(bitmap));
+    this.#take(start.file, bitmap, mask);
+    this.#setStrength(start.strength);
+    await this.#keep();
   }
 
   /** Starts from noise again. */

@@ -113,8 +113,8 @@ export class Replay {
       else button.removeAttribute("aria-current");
     }
     const isLive = take === this.#live && at === frames.length - 1;
-    if (isLive) showOver(undefined);
-    else showOver(frame.picture, frame.moment.kind === "picture" ? take.png : undefined);
+    // Firefox may empty a live canvas that is out of sight: what is finished lies over it.
+    showOver(isLive ? undefined : frame.picture, frame.moment.kind === "picture" ? take.png : undefined);
   }
 
   #goToStage(stage: number): void {
