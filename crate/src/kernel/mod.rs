@@ -60,6 +60,9 @@ pub enum Activation {
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
+    /// See [`geglu()`]: halves the columns. Only [`linear`] takes it, for a multiple of eight columns and without a
+    /// residual.
+    Geglu,
 }
 
 impl Activation {
@@ -71,6 +74,7 @@ impl Activation {
             Self::Gelu => 2,
             Self::QuickGelu => 3,
             Self::Relu => 4,
+            Self::Geglu => 5,
         }
     }
 }

@@ -137,16 +137,34 @@ impl Strategy {
     pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
         match self {
             Self::Register { rows, columns } => {
-                vec![("WG_X", WIDTH), ("WG_Y", REGISTER_HEIGHT), ("ROWS", rows), ("COLUMNS", columns)]
+                vec![
+                    ("WG_X", WIDTH),
+                    ("WG_Y", REGISTER_HEIGHT),
+                    ("ROWS", rows),
+                    ("COLUMNS", columns),
+                    ("PAIRS", columns / 2),
+                    ("GATE_APART", 1),
+                ]
             }
             Self::Tiled { height, rows4, columns, depth, f16 } => vec![
                 ("WG_X", WIDTH),
                 ("WG_Y", height),
                 ("ROWS4", rows4),
                 ("COLUMNS", columns),
+                ("PAIRS", columns / 2),
+                ("GATE_APART", WIDTH),
                 ("TILE_K", depth),
                 ("F16", f16.into()),
             ],
+        }
+    }
+
+    /// The closest strategy whose invocations own an even number of groups of columns.
+    pub(super) fn in_pairs(self) -> Self {
+        match self {
+            Self::Register { rows, columns: 1 } => Self::Register { rows, columns: 2 },
+            Self::TILED_32 => Self::TILED_64,
+            other => other,
         }
     }
 
