@@ -16,11 +16,11 @@ pub(super) struct Shaders {
 }
 
 impl Shaders {
-    /// The shader of `strategy` for a form of operands.
+    /// The shader of `strategy`, which is none of attention's, for a form of operands.
     pub(super) fn variant(&'static self, form: &Form, strategy: Strategy) -> Variant {
         let shader = match strategy {
-            Strategy::Register { .. } => &self.register,
-            Strategy::Tiled { .. } => &self.tiled,
+            Strategy::Register { .. } | Strategy::AttentionRegister { .. } => &self.register,
+            Strategy::Tiled { .. } | Strategy::AttentionTiled { .. } => &self.tiled,
         };
         Variant::new(shader, &[strategy.defines(), form.defines()].concat())
     }

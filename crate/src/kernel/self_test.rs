@@ -3,10 +3,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::strategy::{Adapter, Strategy};
+use super::strategy::{Operation, Product, Strategy};
 use super::{
-    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, blend, conv2d, conv2d_by, geglu,
-    group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention_by, blend, conv2d, conv2d_by,
+    geglu, group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
 };
 use crate::quantization::{Layout, Packed, Quant, pack};
 
@@ -86,7 +86,7 @@ pub fn cases() -> Vec<Case> {
         operand_cases(),
         strategy_cases(),
         conv2d_cases(),
-        attention_cases(),
+        attention_cases(false),
         group_norm_cases(),
         layer_norm_cases(),
         geglu_cases(),
@@ -243,7 +243,7 @@ fn product_cases(strategy: Strategy, quant: Option<Quant>) -> Vec<Case> {
 pub fn f16_cases() -> Vec<Case> {
     let cases =
         |strategy| [None, Some(Quant::Q4)].into_iter().flat_map(move |quant| product_cases(strategy, quant));
-    Strategy::ALL_F16.into_iter().flat_map(cases).collect()
+    Strategy::ALL_F16.into_iter().flat_map(cases).chain(attention_cases(true)).collect()
 }
 
 fn weight(quant: Option<Quant>, layout: Layout, device: &Device) -> Weight {
@@ -299,7 +299,8 @@ fn conv2d_cases() -> Vec<Case> {
     cases
 }
 
-fn attention_cases() -> Vec<Case> {
+/// Every strategy for a head's size, of those that round to f16 or of the others.
+fn attention_cases(f16: bool) -> Vec<Case> {
     let shapes = [
         (1, 1, 1, 1, 4),
         (2, 5, 7, 3, 5),
@@ -312,20 +313,19 @@ fn attention_cases() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (b, queries, keys, heads, d) in shapes {
-        for (causal, software) in [(false, false), (true, false), (false, true), (true, true)] {
-            let kind = if software { "register" } else { "tiled" };
-            let name = format!("attention {kind} {b}x{queries}x{keys} {heads}x{d} causal {causal}");
+        let strategies =
+            Product { operation: Operation::Attention, quant: None, rows: 1, k: 1, n: d }.strategies();
+        let strategies = strategies.into_iter().filter(|strategy| strategy.is_f16() == f16);
+        for (i, strategy) in strategies.enumerate() {
+            // Every other one, since compiling takes its time.
+            let causal = (i + d / 8).is_multiple_of(2);
+            let name = format!("attention {strategy} {b}x{queries}x{keys} {heads}x{d} causal {causal}");
             cases.push(Case::new(name, move |device| {
                 let channels = heads * d;
                 let q = tensor([b, queries, channels], 1, device);
                 let k = tensor([b, keys, channels], 2, device);
                 let v = tensor([b, keys, channels], 3, device);
-                // The kind of adapter decides between the kernels.
-                let adapter = Adapter::current();
-                Adapter { software, ..adapter }.make_current();
-                let y = attention(q, k, v, Attention { heads, causal });
-                adapter.make_current();
-                y
+                attention_by(Some(strategy), q, k, v, Attention { heads, causal })
             }));
         }
     }

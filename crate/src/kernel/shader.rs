@@ -228,6 +228,9 @@ pub(crate) fn launch_onto(
     info: &[u32],
 ) -> CubeTensor {
     if note_launch(&variant, inputs.len(), info.len()) {
+        // Memory is taken in another thread. Waiting for it keeps the operands until then, as a launch does. A failure
+        // is the run's to meet again, and to report.
+        let _ = output.client.flush();
         inputs.into_iter().for_each(|tensor| drop(into_contiguous(tensor)));
         return output;
     }
