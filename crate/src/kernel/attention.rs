@@ -51,10 +51,9 @@ const WORKGROUP: u32 = 64;
 const MOST_INVOCATIONS: u32 = 256;
 /// A query and its sum take twice as many registers as a head has lanes; an invocation has room for so many lanes.
 const REGISTER_LANES: u32 = 40;
-/// The same in the tiled kernel, where GPUs have fewer: usually, and at most where a measurement is to say so.
+/// The same in the tiled kernel, where GPUs have fewer.
 const TILED_LANES: u32 = 10;
-const MOST_TILED_LANES: u32 = 16;
-/// With fewer lanes, invocations read more from a tile than they compute.
+/// With fewer lanes in all, its invocations read more from a tile than they compute.
 const LEAST_TILED_LANES: u32 = 8;
 /// Most bytes of workgroup memory for a tile of keys.
 const TILE_BYTES: u32 = 8 << 10;
@@ -74,8 +73,8 @@ pub(super) fn strategies(d: usize) -> Vec<Strategy> {
     let register = [4, 2, 1].into_iter().filter(register);
     let mut all: Vec<_> = register.map(|queries| Strategy::AttentionRegister { queries }).collect();
     for split in SPLITS.into_iter().filter(|split| lanes.is_multiple_of(*split)) {
-        for queries in [1, 2, 4] {
-            if (LEAST_TILED_LANES..=MOST_TILED_LANES).contains(&(lanes / split * queries)) {
+        for queries in [1, 2] {
+            if (LEAST_TILED_LANES..=TILED_LANES).contains(&(lanes / split * queries)) {
                 all.push(Strategy::AttentionTiled { split, queries, f16: false });
                 all.push(Strategy::AttentionTiled { split, queries, f16: true });
             }
