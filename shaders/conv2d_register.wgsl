@@ -36,7 +36,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     // Past the edge, the last row or column is computed again and not stored.
 #for c COLUMNS
-    let column_$c = min(first_column + $cu, o4 - 1u);
+    let column_$c = column_of(first_column + $cu, o4);
 #endfor
 #for r ROWS
     let row_$r = min(first_row + $ru, rows - 1u);

@@ -87,7 +87,7 @@ fn weight_part(terms: Terms, term: u32, column4: u32) -> mat4x4<f32> {
         return mat4x4<f32>();
     }
     let o4 = info[7];
-    let column = min(column4, o4 - 1u);
+    let column = column_of(column4, o4);
     let row = (terms.ky * info[8] + terms.kx) * tap_rows(info[3]) + terms.i + term;
     return weight_rows(row, column, o4, weight_scale(row, column, o4));
 }

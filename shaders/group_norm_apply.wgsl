@@ -1,4 +1,4 @@
-// y = activate((x - mean) * scale + bias), by the statistics of group_norm_statistics.
+// y = activate((x - mean) * scale + bias), by the statistics of group_norm_statistics. IN_PLACE: y holds x.
 //
 // x, y [batch, pixels, channels] in Lanes; statistics [batch, 2, channels], mean and scale; bias [channels].
 // Dispatch: one invocation a Lane, folded over x and y.
@@ -10,7 +10,9 @@ alias Lane = vec4<f32>;
 alias Lane = f32;
 #endif
 
+#if IN_PLACE == 0
 @group(0) @binding(#) var<storage, read> x: array<Lane>;
+#endif
 @group(0) @binding(#) var<storage, read> statistics: array<Lane>;
 @group(0) @binding(#) var<storage, read> bias: array<Lane>;
 @group(0) @binding(#) var<storage, read_write> y: array<Lane>;
@@ -28,7 +30,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let c = at % channels;
     let s = (at / image) * 2u * channels + c;
-    let value = (x[at] - statistics[s]) * statistics[s + channels] + bias[c];
+#if IN_PLACE == 1
+    let given = y[at];
+#else
+    let given = x[at];
+#endif
+    let value = (given - statistics[s]) * statistics[s + channels] + bias[c];
 #if LANE == 4
     y[at] = activate(value);
 #else

@@ -1,7 +1,8 @@
-// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]
+// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]; or, gated by its right half, half of that
 //
 // Register tiles without workgroup memory: an invocation owns ROWS rows and COLUMNS groups of four columns.
-// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n].
+// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n],
+// the gated one [rows, n / 2].
 // Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
 
@@ -22,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
     // Past the edge, the last row or column is computed again and not stored.
 #for c COLUMNS
-    let column_$c = min(first_column + $cu, n4 - 1u);
+    let column_$c = column_of(first_column + $cu, n4);
 #endfor
 #for r ROWS
     let x_$r = min(first_row + $ru, rows - 1u) * k;
@@ -49,11 +50,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
 #for r ROWS
     if first_row + $ru < rows {
+#if ACTIVATION == 5
+        let sums_$r = array<vec4<f32>, {{COLUMNS}}>(
+#for c COLUMNS
+            sum_$r_$c,
+#endfor
+        );
+#for p PAIRS
+        store_gated(first_row + $ru, first_column + 2u * $pu, n, sums_$r[2 * $p], sums_$r[2 * $p + 1]);
+#endfor
+#else
 #for c COLUMNS
         if first_column + $cu < n4 {
             store_row(first_row + $ru, column_$c, n, sum_$r_$c);
         }
 #endfor
+#endif
     }
 #endfor
 }

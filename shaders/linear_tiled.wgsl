@@ -1,8 +1,9 @@
-// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]
+// y[m, n] = activate(sum_k x[m, k] * weight[k, n] + bias[n]) + residual[m, n]; or, gated by its right half, half of that
 //
 // Two levels of tiles: a workgroup stages its part of x and of the unpacked weight in workgroup memory, and its invocations
 // multiply from there into registers. The next tiles are on their way while the present ones are multiplied.
-// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n].
+// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n],
+// the gated one [rows, n / 2].
 // Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
 #if F16 == 1
@@ -32,7 +33,7 @@ fn weight_part(first: u32, term: u32, column4: u32) -> mat4x4<f32> {
         return mat4x4<f32>();
     }
     let n4 = info[3];
-    let column = min(column4, n4 - 1u);
+    let column = column_of(column4, n4);
     return weight_rows(first + term, column, n4, weight_scale(first + term, column, n4));
 }
 
@@ -74,12 +75,24 @@ fn main(
 #for j 4
     let row_$g_$j = first_row + (local.y + $gu * {{WG_Y}}u) * 4u + $ju;
     if row_$g_$j < rows {
+#if ACTIVATION == 5
+        let sums_$g_$j = array<vec4<f32>, {{COLUMNS}}>(
+#for c COLUMNS
+            sums.tile_$g_$c[$j],
+#endfor
+        );
+#for p PAIRS
+        let place_$g_$j_$p = first_column + local.x + 2u * $pu * {{WG_X}}u;
+        store_gated(row_$g_$j, place_$g_$j_$p, n, sums_$g_$j[2 * $p], sums_$g_$j[2 * $p + 1]);
+#endfor
+#else
 #for c COLUMNS
         let column_$g_$j_$c = first_column + local.x + $cu * {{WG_X}}u;
         if column_$g_$j_$c < n4 {
             store_row(row_$g_$j, column_$g_$j_$c, n, sums.tile_$g_$c[$j]);
         }
 #endfor
+#endif
     }
 #endfor
 #endfor

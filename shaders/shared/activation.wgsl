@@ -1,4 +1,4 @@
-// Activations that a kernel applies to its result. ACTIVATION: 0 none, 1 silu, 2 gelu, 3 quick gelu, 4 relu.
+// Activations that a kernel applies to its result. ACTIVATION: 0 none, 1 silu, 2 gelu, 3 quick gelu, 4 relu; 5 is no function of one value.
 
 const SQRT_HALF = 0.70710678118654752;
 

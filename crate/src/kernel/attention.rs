@@ -7,8 +7,8 @@ use burn_wgpu::CubeTensor;
 
 use super::flex::{self as cpu, Matrix};
 use super::shader::{Shader, Variant, launch, shader};
-use super::strategy::Adapter;
-use super::{Kernels, cpu_math};
+use super::strategy::{Adapter, Operation, Product, Strategy};
+use super::{Kernels, cpu_math, tune};
 
 static REGISTER: Shader = shader!("attention_register");
 static TILED: Shader = shader!("attention_tiled");
@@ -25,28 +25,40 @@ pub struct Attention {
 /// `softmax(q · kᵀ / sqrt(d)) · v` for every head: q and result `[b, queries, heads*d]`, k and v `[b, keys, heads*d]`.
 #[must_use]
 pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, shape: Attention) -> Tensor<3> {
+    attention_by(None, q, k, v, shape)
+}
+
+/// [`attention`] by a strategy of the caller's choice, for tests and measurements; the CPU has only one.
+#[must_use]
+pub fn attention_by(
+    strategy: Option<Strategy>,
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    shape: Attention,
+) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as Kernels>::attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
         shape,
+        strategy,
     ))
 }
 
-/// Invocations of a workgroup of the register kernel.
+/// Invocations of a workgroup of the register kernel, and queries of one of the tiled kernel.
 const WORKGROUP: u32 = 64;
+const MOST_INVOCATIONS: u32 = 256;
 /// A query and its sum take twice as many registers as a head has lanes; an invocation has room for so many lanes.
 const REGISTER_LANES: u32 = 40;
 /// The same in the tiled kernel, where GPUs have fewer.
 const TILED_LANES: u32 = 10;
+/// With fewer lanes in all, its invocations read more from a tile than they compute.
+const LEAST_TILED_LANES: u32 = 8;
 /// Most bytes of workgroup memory for a tile of keys.
 const TILE_BYTES: u32 = 8 << 10;
-
-/// How many queries a workgroup computes, and the shader.
-struct Kernel {
-    queries: u32,
-    variant: Variant,
-}
+/// Invocations that a query may be split over.
+const SPLITS: [u32; 5] = [1, 2, 4, 8, 16];
 
 /// Lanes of a head of `d` channels, and whether a lane is four channels.
 fn lanes(d: usize) -> (u32, bool) {
@@ -54,68 +66,135 @@ fn lanes(d: usize) -> (u32, bool) {
     (if vector { d / 4 } else { d } as u32, vector)
 }
 
-/// A few queries an invocation, which share what it reads.
-fn register(d: usize, causal: bool) -> Kernel {
-    let (lanes, vector) = lanes(d);
-    let queries = (REGISTER_LANES / lanes).clamp(1, 4);
-    let defines = [
-        ("WG_X", WORKGROUP),
-        ("QUERIES", queries),
-        ("LANES", lanes),
-        ("FOUR", 4),
-        ("VECTOR", vector.into()),
-        ("CAUSAL", causal.into()),
-    ];
-    Kernel { queries: WORKGROUP * queries, variant: Variant::new(&REGISTER, &defines) }
-}
-
-/// Queries that share keys and values in workgroup memory.
-fn tiled(d: usize, causal: bool) -> Kernel {
-    let (lanes, vector) = lanes(d);
-    let fits = |split: &u32| lanes.is_multiple_of(*split) && lanes / split <= TILED_LANES;
-    let split = [1, 2, 4, 8, 16].into_iter().find(fits).unwrap_or(1);
-    let invocations = (64 * split).min(256);
-    let four_keys = lanes * 4 * if vector { 16 } else { 4 };
-    let defines = [
-        ("WG_X", invocations),
-        ("QUERIES", invocations / split),
-        ("SPLIT", split),
-        ("OWN", lanes / split),
-        ("FOURS", (TILE_BYTES / four_keys).clamp(1, 2)),
-        ("VECTOR", vector.into()),
-        ("CAUSAL", causal.into()),
-    ];
-    Kernel { queries: invocations / split, variant: Variant::new(&TILED, &defines) }
+/// All strategies for heads of `d` channels.
+pub(super) fn strategies(d: usize) -> Vec<Strategy> {
+    let (lanes, _) = lanes(d);
+    let register = |queries: &u32| queries * lanes <= REGISTER_LANES;
+    let register = [4, 2, 1].into_iter().filter(register);
+    let mut all: Vec<_> = register.map(|queries| Strategy::AttentionRegister { queries }).collect();
+    for split in SPLITS.into_iter().filter(|split| lanes.is_multiple_of(*split)) {
+        for queries in [1, 2] {
+            if (LEAST_TILED_LANES..=TILED_LANES).contains(&(lanes / split * queries)) {
+                all.push(Strategy::AttentionTiled { split, queries, f16: false });
+                all.push(Strategy::AttentionTiled { split, queries, f16: true });
+            }
+        }
+    }
+    let usual = usual_tiles(d);
+    if !all.contains(&usual) {
+        all.push(usual);
+    }
+    all
 }
 
 /// Software adapters hate barriers; other GPUs need workgroup memory. A head that does not fit an invocation's registers
 /// is split in any case.
-fn kernel(d: usize, causal: bool) -> Kernel {
-    if Adapter::current().software && lanes(d).0 <= REGISTER_LANES {
-        register(d, causal)
+pub(super) fn usual_strategy(d: usize, adapter: Adapter) -> Strategy {
+    let (lanes, _) = lanes(d);
+    if adapter.software && lanes <= REGISTER_LANES {
+        Strategy::AttentionRegister { queries: largest_power_of_two(REGISTER_LANES / lanes).min(4) }
     } else {
-        tiled(d, causal)
+        usual_tiles(d)
     }
 }
 
-/// Head sizes of the families: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
-pub(super) fn variants() -> Vec<Variant> {
-    [2, 4, 5, 16, 32, 40, 64, 80, 160, 512]
-        .into_iter()
-        .flat_map(|d| [(d, false), (d, true)])
-        .flat_map(|(d, causal)| {
-            let small = (lanes(d).0 <= REGISTER_LANES).then(|| register(d, causal).variant);
-            [Some(tiled(d, causal).variant), small].into_iter().flatten()
-        })
-        .collect()
+fn usual_tiles(d: usize) -> Strategy {
+    let (lanes, _) = lanes(d);
+    let fits = |split: &u32| lanes.is_multiple_of(*split) && lanes / split <= TILED_LANES;
+    let split = SPLITS.into_iter().find(fits).unwrap_or(1);
+    Strategy::AttentionTiled { split, queries: 1, f16: false }
 }
 
-pub(super) fn cube(q: CubeTensor, k: CubeTensor, v: CubeTensor, shape: Attention) -> CubeTensor {
+/// The largest that is not above `n`, which is not 0.
+fn largest_power_of_two(n: u32) -> u32 {
+    1 << n.max(1).ilog2()
+}
+
+/// How many queries a workgroup computes, and the shader.
+struct Kernel {
+    queries: u32,
+    variant: Variant,
+}
+
+impl Kernel {
+    /// For heads of `d` channels; `strategy` is one of theirs.
+    fn new(strategy: Strategy, d: usize, causal: bool) -> Self {
+        match strategy {
+            Strategy::AttentionRegister { queries } => Self::register(queries, d, causal),
+            Strategy::AttentionTiled { split, queries, f16 } => Self::tiled([split, queries], f16, d, causal),
+            Strategy::Register { .. } | Strategy::Tiled { .. } => Self::new(usual_tiles(d), d, causal),
+        }
+    }
+
+    fn register(queries: u32, d: usize, causal: bool) -> Self {
+        let (lanes, vector) = lanes(d);
+        let defines = [
+            ("WG_X", WORKGROUP),
+            ("QUERIES", queries),
+            ("LANES", lanes),
+            ("FOUR", 4),
+            ("VECTOR", vector.into()),
+            ("CAUSAL", causal.into()),
+        ];
+        Self { queries: WORKGROUP * queries, variant: Variant::new(&REGISTER, &defines) }
+    }
+
+    fn tiled([split, queries]: [u32; 2], f16: bool, d: usize, causal: bool) -> Self {
+        let (lanes, vector) = lanes(d);
+        // Those of one query each, over the queries: the scores that invocations exchange then fit beside a tile.
+        let invocations = ((WORKGROUP * split).min(MOST_INVOCATIONS) / queries).max(split);
+        let value_bytes = if f16 { 2 } else { 4 };
+        let four_keys = 4 * lanes * value_bytes * if vector { 4 } else { 1 };
+        let defines = [
+            ("WG_X", invocations),
+            ("ROWS", queries),
+            ("SPLIT", split),
+            ("OWN", lanes / split),
+            ("FOURS", (TILE_BYTES / four_keys).clamp(1, 2)),
+            ("VECTOR", vector.into()),
+            ("CAUSAL", causal.into()),
+            ("F16", f16.into()),
+        ];
+        Self { queries: invocations / split * queries, variant: Variant::new(&TILED, &defines) }
+    }
+}
+
+/// Head sizes of the families, and odd ones: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
+const HEADS: [usize; 10] = [2, 4, 5, 16, 32, 40, 64, 80, 160, 512];
+
+/// Those that round to f16, or the others.
+pub(super) fn variants(f16: bool) -> Vec<Variant> {
+    let of_head = |d: usize| {
+        let strategies = strategies(d).into_iter().filter(move |strategy| strategy.is_f16() == f16);
+        let both = strategies.flat_map(move |strategy| [(strategy, d, false), (strategy, d, true)]);
+        // Text encoders are causal, and they are small: what is usual does for them, unless it was measured.
+        let usual = [true, false].map(|software| usual_strategy(d, Adapter { software, f16: false }));
+        both.filter(move |(strategy, _, causal)| f16 || !causal || usual.contains(strategy))
+    };
+    let all = HEADS.into_iter().flat_map(of_head);
+    all.map(|(strategy, d, causal)| Kernel::new(strategy, d, causal).variant).collect()
+}
+
+pub(super) fn cube(
+    q: CubeTensor,
+    k: CubeTensor,
+    v: CubeTensor,
+    shape: Attention,
+    strategy: Option<Strategy>,
+) -> CubeTensor {
     let [b, queries, channels] = q.shape().dims();
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;
+    let product = Product {
+        operation: Operation::Attention,
+        quant: None,
+        rows: b * shape.heads * queries,
+        k: keys,
+        n: d,
+    };
+    let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
     let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
-    let kernel = kernel(d, shape.causal);
+    let kernel = Kernel::new(strategy, d, shape.causal);
     let groups = [(queries as u32).div_ceil(kernel.queries), shape.heads as u32, b as u32];
     let output = q.shape();
     launch(kernel.variant, vec![q, k, v], output, groups, &info)
@@ -128,7 +207,13 @@ fn scale(d: usize) -> f32 {
 /// Queries whose scores exist at one time.
 const QUERY_CHUNK: usize = 256;
 
-pub(super) fn flex(q: FlexTensor, k: FlexTensor, v: FlexTensor, shape: Attention) -> FlexTensor {
+pub(super) fn flex(
+    q: FlexTensor,
+    k: FlexTensor,
+    v: FlexTensor,
+    shape: Attention,
+    _strategy: Option<Strategy>,
+) -> FlexTensor {
     let [b, queries, channels] = q.shape().dims();
     let [_, keys, _] = k.shape().dims();
     let d = channels / shape.heads;

@@ -5,9 +5,9 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::form::{Form, Shaders};
+use super::form::{Form, Residual, Shaders};
 use super::linear::Epilogue;
-use super::shader::{Variant, launch, shader};
+use super::shader::{Variant, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, cpu_winograd, flex as cpu, panels, tune};
@@ -119,13 +119,13 @@ pub fn conv2d_by(
 
 pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
-        (true, true, true, Activation::None),
-        (true, false, false, Activation::None),
-        (false, false, false, Activation::None),
-        (true, true, false, Activation::None),
-        (true, false, true, Activation::None),
-        (true, false, false, Activation::Relu),
-        (false, false, false, Activation::Relu),
+        (true, true, Residual::Beside, Activation::None),
+        (true, false, Residual::None, Activation::None),
+        (false, false, Residual::None, Activation::None),
+        (true, true, Residual::None, Activation::None),
+        (true, false, Residual::InPlace, Activation::None),
+        (true, false, Residual::None, Activation::Relu),
+        (false, false, Residual::None, Activation::Relu),
     ];
     SHADERS.variants(strategies, &epilogues)
 }
@@ -152,7 +152,7 @@ pub(super) fn cube(
     };
     let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
     let [weight, scales] = weight.buffers();
-    let inputs = [Some(x), weight, scales, bias, shift, residual].into_iter().flatten().collect();
+    let inputs = [Some(x), weight, scales, bias, shift].into_iter().flatten().collect();
     let info = [
         b,
         shape.height,
@@ -172,7 +172,8 @@ pub(super) fn cube(
     ]
     .map(|value| value as u32);
     let variant = SHADERS.variant(&form, strategy);
-    launch(variant, inputs, Shape::new([b, out_h * out_w, c_out]), strategy.groups(&product), &info)
+    let output = Shape::new([b, out_h * out_w, c_out]);
+    form.launch(variant, inputs, residual, output, strategy.groups(&product), &info)
 }
 
 /// Floats of the gathered patches that exist at one time, 4 MiB.

@@ -54,7 +54,8 @@ impl Activation {
     /// Replaces every number by its activation.
     pub(super) fn apply(self, values: &mut [f32]) {
         match self {
-            Self::None => {}
+            // A row's, not a number's: whoever allows it computes it.
+            Self::None | Self::Geglu => {}
             Self::Silu => values.iter_mut().for_each(|x| *x /= 1.0 + exp(-*x)),
             Self::Gelu => values.iter_mut().for_each(|x| *x = gelu(*x)),
             Self::QuickGelu => values.iter_mut().for_each(|x| *x /= 1.0 + exp(-1.702 * *x)),

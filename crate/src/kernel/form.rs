@@ -1,9 +1,10 @@
 //! From a strategy and a form of operands to the shader of a product.
 
+use burn::tensor::Shape;
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::Activation;
-use super::shader::{Shader, Variant};
+use super::shader::{Shader, Variant, can_overwrite, launch, launch_onto};
 use super::strategy::Strategy;
 use super::weight::WeightPrimitive;
 use crate::quantization::Quant;
@@ -15,11 +16,11 @@ pub(super) struct Shaders {
 }
 
 impl Shaders {
-    /// The shader of `strategy` for a form of operands.
+    /// The shader of `strategy`, which is none of attention's, for a form of operands.
     pub(super) fn variant(&'static self, form: &Form, strategy: Strategy) -> Variant {
         let shader = match strategy {
-            Strategy::Register { .. } => &self.register,
-            Strategy::Tiled { .. } => &self.tiled,
+            Strategy::Register { .. } | Strategy::AttentionRegister { .. } => &self.register,
+            Strategy::Tiled { .. } | Strategy::AttentionTiled { .. } => &self.tiled,
         };
         Variant::new(shader, &[strategy.defines(), form.defines()].concat())
     }
@@ -28,12 +29,50 @@ impl Shaders {
     pub(super) fn variants(
         &'static self,
         strategies: &[Strategy],
-        epilogues: &[(bool, bool, bool, Activation)],
+        epilogues: &[(bool, bool, Residual, Activation)],
     ) -> Vec<Variant> {
         let forms = Form::examples(epilogues);
-        let of_strategy =
-            |strategy: &Strategy| forms.iter().map(|form| self.variant(form, *strategy)).collect();
-        strategies.iter().flat_map::<Vec<_>, _>(of_strategy).collect()
+        let mut variants: Vec<Variant> = Vec::new();
+        for (strategy, form) in
+            strategies.iter().flat_map(|strategy| forms.iter().map(move |form| (strategy, form)))
+        {
+            let variant = self.variant(form, form.strategy(*strategy));
+            if !variants.contains(&variant) {
+                variants.push(variant);
+            }
+        }
+        variants
+    }
+}
+
+/// A tensor that is added to a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Residual {
+    /// None is.
+    None,
+    /// In memory of its own.
+    Beside,
+    /// Where the result goes.
+    InPlace,
+}
+
+impl Residual {
+    /// Value of the shaders' `RESIDUAL`.
+    fn define(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Beside => 1,
+            Self::InPlace => 2,
+        }
+    }
+
+    /// A tensor that nobody else needs gives its memory to the result.
+    fn of(tensor: Option<&CubeTensor>) -> Self {
+        match tensor {
+            None => Self::None,
+            Some(tensor) if can_overwrite(tensor) => Self::InPlace,
+            Some(_) => Self::Beside,
+        }
     }
 }
 
@@ -48,8 +87,8 @@ pub(super) struct Form {
     pub(super) bias: bool,
     /// A row of a matrix is added, as only convolutions do.
     pub(super) shift: bool,
-    /// A tensor is added to the result.
-    pub(super) residual: bool,
+    /// Where a tensor is that is added to the result.
+    pub(super) residual: Residual,
     /// Applied before the residual.
     pub(super) activation: Activation,
 }
@@ -67,7 +106,7 @@ impl Form {
             vec4: channels.is_multiple_of(4),
             bias: bias.is_some(),
             shift: shift.is_some(),
-            residual: residual.is_some(),
+            residual: Residual::of(residual.as_ref()),
             activation,
         }
     }
@@ -78,14 +117,40 @@ impl Form {
             ("VEC4", self.vec4.into()),
             ("BIAS", self.bias.into()),
             ("SHIFT", self.shift.into()),
-            ("RESIDUAL", self.residual.into()),
+            ("RESIDUAL", self.residual.define()),
             ("ACTIVATION", self.activation.define()),
         ]
     }
 
+    /// `strategy`, or the next larger one where its invocations own too few columns for values beside their gates.
+    pub(super) fn strategy(&self, strategy: Strategy) -> Strategy {
+        if self.activation == Activation::Geglu { strategy.in_pairs() } else { strategy }
+    }
+
+    /// Runs `variant` on `inputs`, and on `residual`, whose memory the result takes if it can.
+    pub(super) fn launch(
+        &self,
+        variant: Variant,
+        mut inputs: Vec<CubeTensor>,
+        residual: Option<CubeTensor>,
+        shape: Shape,
+        groups: [u32; 3],
+        info: &[u32],
+    ) -> CubeTensor {
+        match residual {
+            Some(residual) if self.residual == Residual::InPlace => {
+                launch_onto(variant, inputs, residual, groups, info)
+            }
+            residual => {
+                inputs.extend(residual);
+                launch(variant, inputs, shape, groups, info)
+            }
+        }
+    }
+
     /// For tests of shaders: every kind of operands, each with the next of `epilogues` (bias, shift, residual,
     /// activation), which are no more than those.
-    fn examples(epilogues: &[(bool, bool, bool, Activation)]) -> Vec<Self> {
+    fn examples(epilogues: &[(bool, bool, Residual, Activation)]) -> Vec<Self> {
         let quants = std::iter::once(None).chain(Quant::ALL.map(Some));
         let operands = quants.flat_map(|quant| [(quant, true), (quant, false)]);
         let with_epilogues = operands.zip(epilogues.iter().cycle());

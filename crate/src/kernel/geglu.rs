@@ -37,12 +37,17 @@ pub(super) fn cube(x: CubeTensor) -> CubeTensor {
 
 pub(super) fn flex(x: FlexTensor) -> FlexTensor {
     let [b, rows, double] = x.shape().dims();
-    let width = double / 2;
-    let mut y = Vec::with_capacity(b * rows * width);
     let x = cpu::contiguous(x);
-    for row in cpu::slice(&x).chunks_exact(double) {
+    cpu::tensor(gated(cpu::slice(&x), double), [b, rows, double / 2])
+}
+
+/// [`geglu`] of rows of `double` values.
+pub(super) fn gated(values: &[f32], double: usize) -> Vec<f32> {
+    let width = double / 2;
+    let mut y = Vec::with_capacity(values.len() / 2);
+    for row in values.chunks_exact(double) {
         let (value, gate) = row.split_at(width);
         y.extend(value.iter().zip(gate).map(|(value, gate)| value * gelu(*gate)));
     }
-    cpu::tensor(y, [b, rows, width])
+    y
 }

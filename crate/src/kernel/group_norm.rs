@@ -5,7 +5,7 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
-use super::shader::{Shader, Variant, fold, launch, shader};
+use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_onto, shader};
 use super::{Activation, Kernels, flex as cpu};
 
 static STATISTICS: Shader = shader!("group_norm_statistics");
@@ -43,8 +43,13 @@ fn statistics_variant(width: usize) -> Variant {
     Variant::new(&STATISTICS, &[("WG_X", STATISTICS_WORKGROUP), ("LANE", lane)])
 }
 
-fn apply_variant(lane: usize, activation: Activation) -> Variant {
-    let defines = [("WG_X", WORKGROUP), ("LANE", lane as u32), ("ACTIVATION", activation.define())];
+fn apply_variant(lane: usize, activation: Activation, in_place: bool) -> Variant {
+    let defines = [
+        ("WG_X", WORKGROUP),
+        ("LANE", lane as u32),
+        ("ACTIVATION", activation.define()),
+        ("IN_PLACE", in_place.into()),
+    ];
     Variant::new(&APPLY, &defines)
 }
 
@@ -54,7 +59,10 @@ fn lane(channels: usize) -> usize {
 }
 
 pub(super) fn variants() -> Vec<Variant> {
-    let apply = |lane| [apply_variant(lane, Activation::None), apply_variant(lane, Activation::Silu)];
+    let apply = |lane| {
+        [(Activation::None, false), (Activation::Silu, false), (Activation::Silu, true)]
+            .map(|(activation, in_place)| apply_variant(lane, activation, in_place))
+    };
     [1, 2, 4].map(statistics_variant).into_iter().chain(apply(4)).chain(apply(1)).collect()
 }
 
@@ -70,9 +78,14 @@ pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options:
     let lane = lane(channels);
     let [image, pixel] = [pixels * channels, channels].map(|size| size / lane);
     let (groups, row) = fold(b * image, WORKGROUP);
-    let shape = x.shape();
     let info = [image as u32, pixel as u32, (b * image) as u32, row];
-    launch(apply_variant(lane, options.activation), vec![x, statistics, bias], shape, groups, &info)
+    let in_place = can_overwrite(&x);
+    let variant = apply_variant(lane, options.activation, in_place);
+    if in_place {
+        return launch_onto(variant, vec![statistics, bias], x, groups, &info);
+    }
+    let shape = x.shape();
+    launch(variant, vec![x, statistics, bias], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, options: GroupNorm) -> FlexTensor {

@@ -5,8 +5,9 @@ use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
-use super::form::{Form, Shaders};
-use super::shader::{Variant, launch, shader};
+use super::form::{Form, Residual, Shaders};
+use super::geglu::gated;
+use super::shader::{Variant, shader};
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
@@ -14,7 +15,7 @@ use super::{Activation, Kernels, flex as cpu, panels, tune};
 static SHADERS: Shaders = Shaders { register: shader!("linear_register"), tiled: shader!("linear_tiled") };
 
 /// `activation(x · weight + bias) + residual`: x `[b, rows, k]`, weight `[k, n]`, bias `[n]` padded to a multiple of
-/// four, residual and result `[b, rows, n]`.
+/// four, residual and result `[b, rows, n]`; the result `[b, rows, n/2]` for [`Activation::Geglu`].
 #[must_use]
 pub fn linear(
     x: Tensor<3>,
@@ -49,13 +50,14 @@ pub fn linear_by(
 
 pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
-        (true, false, true, Activation::None),
-        (false, false, false, Activation::None),
-        (false, false, true, Activation::None),
-        (true, false, false, Activation::None),
-        (true, false, false, Activation::Silu),
-        (true, false, false, Activation::Gelu),
-        (true, false, false, Activation::QuickGelu),
+        (true, false, Residual::Beside, Activation::None),
+        (false, false, Residual::None, Activation::None),
+        (false, false, Residual::InPlace, Activation::None),
+        (true, false, Residual::None, Activation::Geglu),
+        (true, false, Residual::None, Activation::Silu),
+        (true, false, Residual::None, Activation::Gelu),
+        (true, false, Residual::None, Activation::QuickGelu),
+        (false, false, Residual::None, Activation::Geglu),
     ];
     SHADERS.variants(strategies, &epilogues)
 }
@@ -72,12 +74,18 @@ pub(super) fn cube(
     let [b, rows, k] = x.shape().dims();
     let form = Form::of(weight, k, [&bias, &None, &residual], activation);
     let product = Product { operation: Operation::Linear, quant: form.quant, rows: b * rows, k, n };
-    let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
+    let strategy = form.strategy(strategy.unwrap_or_else(|| tune::strategy(&product)));
     let [weight, scales] = weight.buffers();
-    let inputs = [Some(x), weight, scales, bias, residual].into_iter().flatten().collect();
+    let inputs = [Some(x), weight, scales, bias].into_iter().flatten().collect();
     let info = [b * rows, k, n, n.div_ceil(4)].map(|value| value as u32);
     let variant = SHADERS.variant(&form, strategy);
-    launch(variant, inputs, Shape::new([b, rows, n]), strategy.groups(&product), &info)
+    let shape = Shape::new([b, rows, columns(n, activation)]);
+    form.launch(variant, inputs, residual, shape, strategy.groups(&product), &info)
+}
+
+/// Columns of the result.
+fn columns(n: usize, activation: Activation) -> usize {
+    if activation == Activation::Geglu { n / 2 } else { n }
 }
 
 pub(super) fn flex(
@@ -95,7 +103,8 @@ pub(super) fn flex(
     let mut y = epilogue.start(b * rows);
     panels::multiply(&mut y, cpu::slice(&x), b * rows, weight, n);
     epilogue.finish(&mut y);
-    cpu::tensor(y, [b, rows, n])
+    let y = if activation == Activation::Geglu { gated(&y, n) } else { y };
+    cpu::tensor(y, [b, rows, columns(n, activation)])
 }
 
 /// What is added to a product `[rows, n]` beside its terms.

@@ -32,7 +32,7 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 use burn_wgpu::CubeBackend;
 
-pub use attention::{Attention, attention};
+pub use attention::{Attention, attention, attention_by};
 pub use blend::blend;
 pub use conv2d::{Conv2d, conv2d, conv2d_by};
 pub use geglu::geglu;
@@ -60,6 +60,9 @@ pub enum Activation {
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
+    /// See [`geglu()`]: halves the columns. Only [`linear`] takes it, for a multiple of eight columns and without a
+    /// residual.
+    Geglu,
 }
 
 impl Activation {
@@ -71,6 +74,7 @@ impl Activation {
             Self::Gelu => 2,
             Self::QuickGelu => 3,
             Self::Relu => 4,
+            Self::Geglu => 5,
         }
     }
 }
@@ -107,6 +111,7 @@ pub trait Kernels: burn::backend::Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         shape: Attention,
+        strategy: Option<Strategy>,
     ) -> FloatTensor<Self>;
 
     /// See [`group_norm`].
@@ -178,8 +183,9 @@ macro_rules! forward {
                 k: FloatTensor<Self>,
                 v: FloatTensor<Self>,
                 shape: Attention,
+                strategy: Option<Strategy>,
             ) -> FloatTensor<Self> {
-                attention::$side(q, k, v, shape)
+                attention::$side(q, k, v, shape, strategy)
             }
 
             fn group_norm(
@@ -249,7 +255,7 @@ pub fn shader_sources() -> Vec<(String, String)> {
     sources([
         linear::variants(&Strategy::ALL),
         conv2d::variants(&Strategy::ALL),
-        attention::variants(),
+        attention::variants(false),
         group_norm::variants(),
         layer_norm::variants(),
         geglu::variants(),
@@ -263,7 +269,11 @@ pub fn shader_sources() -> Vec<(String, String)> {
 /// Those that only adapters with `shader-f16` compile.
 #[must_use]
 pub fn f16_shader_sources() -> Vec<(String, String)> {
-    sources([linear::variants(&Strategy::ALL_F16), conv2d::variants(&Strategy::ALL_F16)])
+    sources([
+        linear::variants(&Strategy::ALL_F16),
+        conv2d::variants(&Strategy::ALL_F16),
+        attention::variants(true),
+    ])
 }
 
 fn sources<const N: usize>(variants: [Vec<shader::Variant>; N]) -> Vec<(String, String)> {

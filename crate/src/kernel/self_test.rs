@@ -3,10 +3,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::strategy::{Adapter, Strategy};
+use super::strategy::{Operation, Product, Strategy};
 use super::{
-    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention, blend, conv2d, conv2d_by, geglu,
-    group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
+    Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention_by, blend, conv2d, conv2d_by,
+    geglu, group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
 };
 use crate::quantization::{Layout, Packed, Quant, pack};
 
@@ -86,7 +86,7 @@ pub fn cases() -> Vec<Case> {
         operand_cases(),
         strategy_cases(),
         conv2d_cases(),
-        attention_cases(),
+        attention_cases(false),
         group_norm_cases(),
         layer_norm_cases(),
         geglu_cases(),
@@ -114,24 +114,49 @@ fn tensor<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tens
     Tensor::from_data(TensorData::new(values(shape.iter().product(), salt), shape), device)
 }
 
+/// What is added to a product.
+#[derive(Debug, Clone, Copy)]
+enum Residual {
+    None,
+    /// The result may take its memory.
+    Given,
+    /// It may not: somebody else holds it too.
+    Kept,
+}
+
+impl Residual {
+    /// The tensor, and who else holds it.
+    fn tensor(self, shape: [usize; 3], device: &Device) -> (Option<Tensor<3>>, Option<Tensor<3>>) {
+        match self {
+            Self::None => (None, None),
+            Self::Given => (Some(tensor(shape, 4, device)), None),
+            Self::Kept => {
+                let tensor = tensor(shape, 4, device);
+                (Some(tensor.clone()), Some(tensor))
+            }
+        }
+    }
+}
+
 fn linear_cases() -> Vec<Case> {
     let shapes =
         [(1, 1, 1, 1), (1, 5, 3, 3), (2, 7, 5, 6), (1, 33, 31, 17), (1, 300, 40, 72), (2, 130, 64, 260)];
     let epilogues = [
-        (false, false, Activation::None),
-        (true, false, Activation::Silu),
-        (true, true, Activation::None),
-        (true, false, Activation::Gelu),
-        (true, false, Activation::QuickGelu),
+        (false, Residual::None, Activation::None),
+        (true, Residual::None, Activation::Silu),
+        (true, Residual::Given, Activation::None),
+        (true, Residual::Kept, Activation::None),
+        (true, Residual::None, Activation::Gelu),
+        (true, Residual::None, Activation::QuickGelu),
     ];
     let mut cases = Vec::new();
     for (b, rows, k, n) in shapes {
         for (bias, residual, activation) in epilogues {
-            let name = format!("linear {b}x{rows}x{k}x{n} {bias} {residual} {activation:?}");
+            let name = format!("linear {b}x{rows}x{k}x{n} {bias} {residual:?} {activation:?}");
             cases.push(Case::new(name, move |device| {
                 let weight = Weight::from_rows(&values(n * k, 2), n, k, device);
                 let bias = bias.then(|| padded(&values(n, 3), device));
-                let residual = residual.then(|| tensor([b, rows, n], 4, device));
+                let (residual, _kept) = residual.tensor([b, rows, n], device);
                 linear(tensor([b, rows, k], 1, device), &weight, bias.as_ref(), residual, activation)
             }));
         }
@@ -189,6 +214,16 @@ fn product_cases(strategy: Strategy, quant: Option<Quant>) -> Vec<Case> {
             linear_by(Some(strategy), x, &weight, Some(&bias), None, Activation::None)
         }));
     }
+    // Values beside their gates: in fewer columns than a tile has, and in more that fill none.
+    for (rows, k, n) in [(9, 40, 24), (70, 36, 136)] {
+        let name = format!("linear {strategy} {quant:?} {rows}x{k}x{n} gated");
+        cases.push(Case::new(name, move |device| {
+            let weight = weight(quant, Layout { taps: 1, channels: k, n }, device);
+            let bias = (n > 24).then(|| padded(&values(n, 3), device));
+            let x = tensor([1, rows, k], 1, device) * 0.1;
+            linear_by(Some(strategy), x, &weight, bias.as_ref(), None, Activation::Geglu)
+        }));
+    }
     for (b, channels, shape) in conv2d_shapes.into_iter().filter(|(_, channels, _)| suits(*channels)) {
         let name = format!("conv2d {strategy} {quant:?} {b}x{channels} {shape:?}");
         cases.push(Case::new(name, move |device| {
@@ -208,7 +243,7 @@ fn product_cases(strategy: Strategy, quant: Option<Quant>) -> Vec<Case> {
 pub fn f16_cases() -> Vec<Case> {
     let cases =
         |strategy| [None, Some(Quant::Q4)].into_iter().flat_map(move |quant| product_cases(strategy, quant));
-    Strategy::ALL_F16.into_iter().flat_map(cases).collect()
+    Strategy::ALL_F16.into_iter().flat_map(cases).chain(attention_cases(true)).collect()
 }
 
 fn weight(quant: Option<Quant>, layout: Layout, device: &Device) -> Weight {
@@ -237,16 +272,17 @@ fn conv2d_cases() -> Vec<Case> {
         (1, 8, same(40, 33, 56)),
     ];
     let epilogues = [
-        (true, false, false, Activation::None),
-        (true, true, false, Activation::None),
-        (true, false, true, Activation::None),
-        (false, false, false, Activation::Relu),
+        (true, false, Residual::None, Activation::None),
+        (true, true, Residual::None, Activation::None),
+        (true, false, Residual::Given, Activation::None),
+        (true, false, Residual::Kept, Activation::None),
+        (false, false, Residual::None, Activation::Relu),
     ];
     let mut cases = Vec::new();
     for (b, c_in, shape) in shapes {
         for (bias, shift, residual, activation) in epilogues {
             let shape = Conv2d { activation, shift_row: 1, ..shape };
-            let name = format!("conv2d {b}x{c_in} {bias} {shift} {residual} {shape:?}");
+            let name = format!("conv2d {b}x{c_in} {bias} {shift} {residual:?} {shape:?}");
             cases.push(Case::new(name, move |device| {
                 let out = shape.out_channels;
                 let count = out * c_in * shape.kernel * shape.kernel;
@@ -254,7 +290,7 @@ fn conv2d_cases() -> Vec<Case> {
                 let bias = bias.then(|| padded(&values(out, 3), device));
                 let shift = shift.then(|| tensor([2, out], 5, device));
                 let (h, w) = shape.output();
-                let residual = residual.then(|| tensor([b, h * w, out], 4, device));
+                let (residual, _kept) = residual.tensor([b, h * w, out], device);
                 let x = tensor([b, shape.height * shape.width, c_in], 1, device);
                 conv2d(x, &weight, shape, bias.as_ref(), shift.as_ref(), residual)
             }));
@@ -263,7 +299,8 @@ fn conv2d_cases() -> Vec<Case> {
     cases
 }
 
-fn attention_cases() -> Vec<Case> {
+/// Every strategy for a head's size, of those that round to f16 or of the others.
+fn attention_cases(f16: bool) -> Vec<Case> {
     let shapes = [
         (1, 1, 1, 1, 4),
         (2, 5, 7, 3, 5),
@@ -276,20 +313,19 @@ fn attention_cases() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (b, queries, keys, heads, d) in shapes {
-        for (causal, software) in [(false, false), (true, false), (false, true), (true, true)] {
-            let kind = if software { "register" } else { "tiled" };
-            let name = format!("attention {kind} {b}x{queries}x{keys} {heads}x{d} causal {causal}");
+        let strategies =
+            Product { operation: Operation::Attention, quant: None, rows: 1, k: 1, n: d }.strategies();
+        let strategies = strategies.into_iter().filter(|strategy| strategy.is_f16() == f16);
+        for (i, strategy) in strategies.enumerate() {
+            // Every other one, since compiling takes its time.
+            let causal = (i + d / 8).is_multiple_of(2);
+            let name = format!("attention {strategy} {b}x{queries}x{keys} {heads}x{d} causal {causal}");
             cases.push(Case::new(name, move |device| {
                 let channels = heads * d;
                 let q = tensor([b, queries, channels], 1, device);
                 let k = tensor([b, keys, channels], 2, device);
                 let v = tensor([b, keys, channels], 3, device);
-                // The kind of adapter decides between the kernels.
-                let adapter = Adapter::current();
-                Adapter { software, ..adapter }.make_current();
-                let y = attention(q, k, v, Attention { heads, causal });
-                adapter.make_current();
-                y
+                attention_by(Some(strategy), q, k, v, Attention { heads, causal })
             }));
         }
     }
@@ -300,12 +336,16 @@ fn group_norm_cases() -> Vec<Case> {
     let shapes = [(1, 1, 4, 1), (2, 5, 6, 3), (1, 100, 64, 32), (2, 257, 40, 8), (1, 63, 5, 5)];
     let mut cases = Vec::new();
     for (b, pixels, channels, groups) in shapes {
-        for activation in [Activation::None, Activation::Silu] {
-            let name = format!("group_norm {b}x{pixels}x{channels} in {groups} {activation:?}");
+        for (activation, kept) in
+            [(Activation::None, false), (Activation::Silu, false), (Activation::Silu, true)]
+        {
+            let name = format!("group_norm {b}x{pixels}x{channels} in {groups} {activation:?}, kept {kept}");
             cases.push(Case::new(name, move |device| {
                 // Away from zero, where a variance from sums in f32 would cancel.
                 let x = tensor([b, pixels, channels], 1, device) + 10.0;
                 let options = GroupNorm { groups, eps: 1e-5, activation };
+                // Whether the result may take the input's memory.
+                let _kept = kept.then(|| x.clone());
                 group_norm(x, &tensor([channels], 2, device), &tensor([channels], 3, device), options)
             }));
         }

@@ -203,7 +203,7 @@ impl KernelSource for Variant {
 }
 
 /// Runs `variant` over `groups` workgroups: `inputs` are bound in order, then the new tensor of `shape` that is
-/// returned, then `info`. In a rehearsal the tensor is left as it is.
+/// returned, then `info`.
 pub(crate) fn launch(
     variant: Variant,
     inputs: Vec<CubeTensor>,
@@ -214,20 +214,41 @@ pub(crate) fn launch(
     let client = inputs[0].client.clone();
     let device = inputs[0].device.clone();
     let output = client.empty(shape.num_elements() * DType::F32.size());
+    let output = CubeTensor::new_contiguous(client, device, shape, output, DType::F32);
+    launch_onto(variant, inputs, output, groups, info)
+}
+
+/// [`launch`] into a tensor that is there, which the shader may read; see [`can_overwrite`]. In a rehearsal it is left as
+/// it is.
+pub(crate) fn launch_onto(
+    variant: Variant,
+    inputs: Vec<CubeTensor>,
+    output: CubeTensor,
+    groups: [u32; 3],
+    info: &[u32],
+) -> CubeTensor {
     if note_launch(&variant, inputs.len(), info.len()) {
+        // Memory is taken in another thread. Waiting for it keeps the operands until then, as a launch does. A failure
+        // is the run's to meet again, and to report.
+        let _ = output.client.flush();
         inputs.into_iter().for_each(|tensor| drop(into_contiguous(tensor)));
-        return CubeTensor::new_contiguous(client, device, shape, output, DType::F32);
+        return output;
     }
     let mut buffers: Vec<_> =
         inputs.into_iter().map(|tensor| into_contiguous(tensor).handle.binding()).collect();
-    buffers.push(output.clone().binding());
+    buffers.push(output.handle.clone().binding());
     let workgroup = variant.workgroup();
-    client.launch(
+    output.client.launch(
         Box::new(SourceKernel::new(variant, workgroup)),
         CubeCount::Static(groups[0], groups[1], groups[2]),
         KernelArguments::new().with_buffers(buffers).with_info(MetadataBindingInfo::custom(pack(info))),
     );
-    CubeTensor::new_contiguous(client, device, shape, output, DType::F32)
+    output
+}
+
+/// Whether nobody else holds the tensor and it fills its memory, so that a result may take its place.
+pub(crate) fn can_overwrite(tensor: &CubeTensor) -> bool {
+    tensor.can_mut() && tensor.is_contiguous() && tensor.is_contiguous_buffer()
 }
 
 /// `u32` words in the order that a shader reads them as `array<u32>`.

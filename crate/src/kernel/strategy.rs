@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::attention;
 use crate::quantization::Quant;
 
 /// A matrix product `[rows, k] · [k, n]` as far as the choice of a strategy depends on it.
@@ -30,9 +31,12 @@ pub enum Operation {
     Linear,
     /// [`super::conv2d`].
     Conv2d,
+    /// [`super::attention()`], whose two products have as many rows as there are queries in all heads, `k` keys, and `n`
+    /// channels a head.
+    Attention,
 }
 
-/// A way to compute a product.
+/// A way to compute a product, or the two of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
@@ -56,6 +60,20 @@ pub enum Strategy {
         /// Terms of the sums that are staged at a time.
         depth: u32,
         /// Stages and multiplies in f16 and keeps only the sums of tiles in f32.
+        f16: bool,
+    },
+    /// Attention whose invocations own `queries` queries of a head and read keys and values from memory themselves.
+    AttentionRegister {
+        /// Queries of an invocation.
+        queries: u32,
+    },
+    /// Attention whose workgroups stage keys and values of a head in workgroup memory.
+    AttentionTiled {
+        /// Invocations that share a query, each with its part of the head's channels.
+        split: u32,
+        /// Queries of an invocation.
+        queries: u32,
+        /// Stages in f16; all arithmetic is in f32.
         f16: bool,
     },
 }
@@ -95,6 +113,8 @@ impl Adapter {
     }
 }
 
+const SOFTWARE: Adapter = Adapter { software: true, f16: false };
+
 /// Width of a workgroup, over groups of columns.
 const WIDTH: u32 = 8;
 /// Height of a workgroup of the register kernels.
@@ -127,38 +147,59 @@ impl Strategy {
         Self::Tiled { height: 8, rows4: 2, columns: 2, depth: 16, f16: true },
     ];
 
-    /// Whether it is one that there are shaders for, on the current adapter.
+    /// Whether it rounds to f16 on the way.
     #[must_use]
-    pub fn exists(self) -> bool {
-        Self::ALL.contains(&self) || Adapter::current().f16 && Self::ALL_F16.contains(&self)
+    pub fn is_f16(self) -> bool {
+        matches!(self, Self::Tiled { f16: true, .. } | Self::AttentionTiled { f16: true, .. })
     }
 
     /// What its shaders are compiled with.
     pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
         match self {
             Self::Register { rows, columns } => {
-                vec![("WG_X", WIDTH), ("WG_Y", REGISTER_HEIGHT), ("ROWS", rows), ("COLUMNS", columns)]
+                vec![
+                    ("WG_X", WIDTH),
+                    ("WG_Y", REGISTER_HEIGHT),
+                    ("ROWS", rows),
+                    ("COLUMNS", columns),
+                    ("PAIRS", columns / 2),
+                    ("GATE_APART", 1),
+                ]
             }
             Self::Tiled { height, rows4, columns, depth, f16 } => vec![
                 ("WG_X", WIDTH),
                 ("WG_Y", height),
                 ("ROWS4", rows4),
                 ("COLUMNS", columns),
+                ("PAIRS", columns / 2),
+                ("GATE_APART", WIDTH),
                 ("TILE_K", depth),
                 ("F16", f16.into()),
             ],
+            // Those depend on the size of a head: see `attention`.
+            Self::AttentionRegister { .. } | Self::AttentionTiled { .. } => Vec::new(),
         }
     }
 
-    /// Rows and columns that a workgroup computes.
+    /// The closest strategy whose invocations own an even number of groups of columns.
+    pub(super) fn in_pairs(self) -> Self {
+        match self {
+            Self::Register { rows, columns: 1 } => Self::Register { rows, columns: 2 },
+            Self::TILED_32 => Self::TILED_64,
+            other => other,
+        }
+    }
+
+    /// Rows and columns that a workgroup computes; of attention, that an invocation does.
     fn tile(self) -> [u32; 2] {
         match self {
             Self::Register { rows, columns } => [REGISTER_HEIGHT * rows, WIDTH * columns * 4],
             Self::Tiled { height, rows4, columns, .. } => [height * rows4 * 4, WIDTH * columns * 4],
+            Self::AttentionRegister { queries } | Self::AttentionTiled { queries, .. } => [queries, 1],
         }
     }
 
-    /// Workgroups for a product; rows are folded below the 65535 workgroups of a dimension.
+    /// Workgroups for a product, attention's left out; rows are folded below the 65535 workgroups of a dimension.
     pub(super) fn groups(self, product: &Product) -> [u32; 3] {
         let [rows, columns] = self.tile();
         let x = (product.n as u32).div_ceil(columns);
@@ -167,7 +208,8 @@ impl Strategy {
     }
 }
 
-/// `register 8x8`, the outputs of an invocation, or `tiled 64x64`, those of a workgroup.
+/// `register 8x8`, the outputs of an invocation, or `tiled 64x64`, those of a workgroup; of attention the queries of an
+/// invocation, and how many share them.
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [tile_rows, tile_columns] = self.tile();
@@ -175,6 +217,9 @@ impl fmt::Display for Strategy {
             Self::Register { rows, columns } => format!("register {rows}x{}", 4 * columns),
             Self::Tiled { f16: false, .. } => format!("tiled {tile_rows}x{tile_columns}"),
             Self::Tiled { f16: true, .. } => format!("tiled {tile_rows}x{tile_columns} f16"),
+            Self::AttentionRegister { queries } => format!("register {queries}"),
+            Self::AttentionTiled { split, queries, f16: false } => format!("tiled {queries}/{split}"),
+            Self::AttentionTiled { split, queries, f16: true } => format!("tiled {queries}/{split} f16"),
         })
     }
 }
@@ -184,10 +229,19 @@ impl Product {
     #[must_use]
     pub fn candidates(&self, adapter: Adapter) -> Vec<Strategy> {
         let usual = self.usual_strategy(adapter);
-        let f16 = Strategy::ALL_F16.into_iter().filter(|_| adapter.f16);
-        let others = Strategy::ALL.into_iter().chain(f16);
-        let others = others.filter(|strategy| *strategy != usual && self.suits(*strategy, adapter));
+        let others = self.strategies().into_iter().filter(|strategy| {
+            *strategy != usual && (adapter.f16 || !strategy.is_f16()) && self.suits(*strategy, adapter)
+        });
         std::iter::once(usual).chain(others).collect()
+    }
+
+    /// All strategies that there are shaders for.
+    #[must_use]
+    pub fn strategies(&self) -> Vec<Strategy> {
+        match self.operation {
+            Operation::Attention => attention::strategies(self.n),
+            Operation::Linear | Operation::Conv2d => [&Strategy::ALL[..], &Strategy::ALL_F16].concat(),
+        }
     }
 
     /// Whether it could be worth a measurement.
@@ -198,6 +252,10 @@ impl Product {
             Strategy::Register { rows, columns } => adapter.software || rows < 8 || columns == 4,
             // A tile that reaches far over an edge of the result computes nothing there.
             Strategy::Tiled { .. } => !adapter.software && self.rows * 2 > rows && self.n * 2 > columns,
+            Strategy::AttentionRegister { .. } => {
+                adapter.software || strategy == attention::usual_strategy(self.n, SOFTWARE)
+            }
+            Strategy::AttentionTiled { .. } => !adapter.software,
         }
     }
 
@@ -206,7 +264,7 @@ impl Product {
     pub fn taps(&self) -> usize {
         match self.operation {
             Operation::Conv2d if self.k.is_multiple_of(9) => 9,
-            Operation::Conv2d | Operation::Linear => 1,
+            Operation::Conv2d | Operation::Linear | Operation::Attention => 1,
         }
     }
 
@@ -214,6 +272,9 @@ impl Product {
     /// share a small product.
     #[must_use]
     pub fn usual_strategy(&self, adapter: Adapter) -> Strategy {
+        if self.operation == Operation::Attention {
+            return attention::usual_strategy(self.n, adapter);
+        }
         let outputs = self.rows * self.n;
         if !adapter.software && self.rows >= 16 && self.n >= 16 {
             return match outputs {

@@ -174,6 +174,7 @@ fn activate(x: Tensor<3>, activation: Activation) -> Tensor<3> {
         Activation::Gelu => gelu(x),
         Activation::QuickGelu => x.clone() * sigmoid(x * 1.702),
         Activation::Relu => relu(x),
+        Activation::Geglu => kernel::geglu(x),
     }
 }
 

@@ -60,13 +60,15 @@ impl ResnetBlock {
     /// `shift` is a table of [`Self::time_shift`] and the call to use.
     pub(crate) fn forward(&self, x: Image, shift: Option<(&Tensor<3>, usize)>) -> Image {
         let Groups { count, eps } = self.groups;
-        let normed = self.norm1.group(x.pixels.clone(), count, eps, Activation::Silu);
+        // First, so that the norm may take the place of an input that nobody else needs.
+        let shortcut = self.conv_shortcut.as_ref().map(|conv| conv.forward(x.pixels.clone()));
+        let (pixels, shortcut) = match shortcut {
+            Some(shortcut) => (x.pixels, shortcut),
+            None => (x.pixels.clone(), x.pixels),
+        };
+        let normed = self.norm1.group(pixels, count, eps, Activation::Silu);
         let hidden = self.shifted(Image { pixels: normed, ..x }, shift);
         let normed = self.norm2.group(hidden.pixels, count, eps, Activation::Silu);
-        let shortcut = match &self.conv_shortcut {
-            Some(conv) => conv.forward(x.pixels),
-            None => x.pixels,
-        };
         let normed = Image { pixels: normed, height: x.height, width: x.width };
         self.conv2.forward_with(normed, |same| same, None, Some(shortcut))
     }

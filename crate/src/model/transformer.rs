@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::layers::{Image, Linear, Loader, Norm};
 use super::resnet::Groups;
 use crate::error::Result;
-use crate::kernel::{Activation, Attention, attention, geglu, most_bytes};
+use crate::kernel::{Activation, Attention, attention, most_bytes};
 
 /// Epsilons that diffusers fixes in code: `norm` of the transformer, and the blocks' layer norms.
 const GROUP_NORM_EPS: f32 = 1e-6;
@@ -126,13 +126,14 @@ impl Block {
 }
 
 impl Block {
-    /// In parts of the rows where the inner activation, eight times as wide, is more than a tensor may have.
+    /// In parts of the rows where the inner activation is more than a tensor may have: eight times as wide as far as
+    /// adapters add to it, which the gate comes after.
     fn feed_forward(&self, normed: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let [b, rows, channels] = normed.dims();
         let row_bytes = (channels * 8 * size_of::<f32>()) as u64;
         let most_rows = (most_bytes(&normed) / row_bytes).max(1) as usize;
         if b * rows <= most_rows {
-            return self.ff_out.forward_onto(geglu(self.ff_in.forward(normed)), residual);
+            return self.ff_out.forward_onto(self.ff_in.forward_then(normed, Activation::Geglu), residual);
         }
         let flat = |x: Tensor<3>| x.reshape([1, b * rows, channels]);
         let (normed, residual) = (flat(normed), flat(residual));
@@ -140,7 +141,7 @@ impl Block {
             let count = most_rows.min(b * rows - start);
             let (x, residual) =
                 (normed.clone().narrow(1, start, count), residual.clone().narrow(1, start, count));
-            self.ff_out.forward_onto(geglu(self.ff_in.forward(x)), residual)
+            self.ff_out.forward_onto(self.ff_in.forward_then(x, Activation::Geglu), residual)
         };
         Tensor::cat((0..b * rows).step_by(most_rows).map(part).collect(), 1).reshape([b, rows, channels])
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::table::{Class, Entry, Table, Timed};
-use crate::kernel::strategy::{Adapter, Product, Strategy};
+use crate::kernel::strategy::{Adapter, Operation, Product, Strategy};
 
 /// What the first run of a model on an adapter may spend.
 pub const BUDGET: Duration = Duration::from_secs(2);
@@ -46,11 +46,12 @@ pub async fn measure<S: Stopwatch>(
         if tuner.is_over() {
             return;
         }
+        let adapter = Adapter::current();
+        let adapter = Adapter { software: adapter.software || table.is_of_software(), ..adapter };
         let mut times = Vec::new();
-        tuner.time_candidates(product, &mut times).await;
+        tuner.time_candidates(product, adapter, &mut times).await;
         let fastest = times.iter().min_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
-        let choice =
-            fastest.map_or_else(|| product.usual_strategy(Adapter::current()), |timed| timed.strategy);
+        let choice = fastest.map_or_else(|| product.usual_strategy(adapter), |timed| timed.strategy);
         table.insert(Entry { class: Class::of(product), choice, times });
     }
 }
@@ -59,7 +60,8 @@ fn work(product: &Product) -> f64 {
     product.rows as f64 * product.k as f64 * product.n as f64
 }
 
-/// The largest product of every class that `table` lacks.
+/// The largest product of every class that `table` lacks. None of attention's is the first: products tell a software
+/// adapter, which takes very long to compile some of attention's shaders.
 fn most_work_first(table: &Table, products: impl Iterator<Item = (Product, usize)>) -> Vec<Product> {
     let mut classes: HashMap<Class, (Product, f64)> = HashMap::new();
     for (product, times) in products.filter(|(product, _)| !table.has(&Class::of(product))) {
@@ -71,6 +73,9 @@ fn most_work_first(table: &Table, products: impl Iterator<Item = (Product, usize
     }
     let mut classes: Vec<_> = classes.into_values().collect();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1));
+    if let Some(first) = classes.iter().position(|(product, _)| product.operation != Operation::Attention) {
+        classes[..=first].rotate_right(1);
+    }
     classes.into_iter().map(|(product, _)| product).collect()
 }
 
@@ -87,8 +92,13 @@ impl<S: Stopwatch> Tuner<'_, S> {
     }
 
     /// Fills `times` with the candidates that run; `None` when the budget ran out before all had their turn.
-    async fn time_candidates(&mut self, product: &Product, times: &mut Vec<Timed>) -> Option<()> {
-        let candidates = product.candidates(Adapter::current());
+    async fn time_candidates(
+        &mut self,
+        product: &Product,
+        adapter: Adapter,
+        times: &mut Vec<Timed>,
+    ) -> Option<()> {
+        let candidates = product.candidates(adapter);
         let part = self.fitting_part(product, *candidates.first()?).await?;
         let scale = work(product) / work(&part) * 1e6;
         for strategy in candidates {
@@ -156,7 +166,6 @@ mod tests {
 
     use super::super::table::Key;
     use super::*;
-    use crate::kernel::strategy::Operation;
 
     /// An adapter of constant speed, with a slower and a broken strategy.
     struct Clock {
@@ -255,6 +264,22 @@ mod tests {
         let mut clock = Clock { broken: Some(FAST), ..Clock::new(1e10) };
         let table = measured(&mut clock, &[product(4096)]);
         assert!(table.entries()[0].times.iter().all(|timed| timed.strategy != FAST));
+    }
+
+    #[test]
+    fn a_product_comes_before_attention() {
+        let attention = Product { operation: Operation::Attention, rows: 1 << 15, n: 40, ..product(1).0 };
+        let small = product(64);
+        let table = measured(&mut Clock::new(1e10), &[(attention, 1), small]);
+        let order: Vec<_> = table.entries().iter().map(|entry| entry.class.operation).collect();
+        assert_eq!(order, [Operation::Linear, Operation::Attention]);
+        // Registers won by far: this adapter is software, and none of attention's tiles were tried.
+        let ways: Vec<_> = table.entries()[1].times.iter().map(|timed| timed.strategy).collect();
+        assert!(!ways.is_empty());
+        assert!(
+            ways.iter().all(|strategy| matches!(strategy, Strategy::AttentionRegister { .. })),
+            "{ways:?}"
+        );
     }
 
     #[test]

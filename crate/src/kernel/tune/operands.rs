@@ -3,13 +3,20 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::kernel::strategy::{Operation, Product, Strategy};
-use crate::kernel::{Activation, Conv2d, Weight, conv2d_by, linear_by};
+use crate::kernel::{Activation, Attention, Conv2d, Weight, attention_by, conv2d_by, linear_by};
 
 /// Operands of zeros for a product.
 pub struct Operands {
     product: Product,
     x: Tensor<3>,
-    weight: Weight,
+    other: Other,
+}
+
+/// What `x` is multiplied by.
+enum Other {
+    Weight(Weight),
+    /// Keys, which are the values too: `x` are the queries of one head.
+    Keys(Tensor<3>),
 }
 
 /// Longest side of the picture that a convolution's rows are laid out as.
@@ -22,17 +29,20 @@ impl Operands {
         let Product { operation, quant, k, n, .. } = *product;
         let taps = product.taps();
         let rows = match operation {
-            Operation::Linear => product.rows,
+            Operation::Linear | Operation::Attention => product.rows,
             Operation::Conv2d => {
                 let (height, width) = picture(product.rows);
                 height * width
             }
         };
-        Self {
-            product: Product { rows, ..*product },
-            x: Tensor::zeros([1, rows, k / taps], device),
-            weight: Weight::zeros(quant, taps, k, n, device),
-        }
+        let (channels, other) = match operation {
+            Operation::Attention => (n, Other::Keys(Tensor::zeros([1, k, n], device))),
+            Operation::Linear | Operation::Conv2d => {
+                (k / taps, Other::Weight(Weight::zeros(quant, taps, k, n, device)))
+            }
+        };
+        let x = Tensor::zeros([1, rows, channels], device);
+        Self { product: Product { rows, ..*product }, x, other }
     }
 
     /// What they are the operands of.
@@ -45,15 +55,24 @@ impl Operands {
     #[must_use]
     pub fn multiply(&self, strategy: Option<Strategy>) -> Tensor<3> {
         let x = self.x.clone();
+        let weight = match &self.other {
+            Other::Weight(weight) => weight,
+            Other::Keys(keys) => {
+                let shape = Attention { heads: 1, causal: false };
+                return attention_by(strategy, x, keys.clone(), keys.clone(), shape);
+            }
+        };
         match self.product.operation {
-            Operation::Linear => linear_by(strategy, x, &self.weight, None, None, Activation::None),
             Operation::Conv2d => {
                 let (height, width) = picture(self.product.rows);
                 let mut shape = Conv2d::same(height, width, self.product.n);
                 if self.product.taps() == 1 {
                     (shape.kernel, shape.padding, shape.padding_end) = (1, 0, 0);
                 }
-                conv2d_by(strategy, x, &self.weight, shape, None, None, None)
+                conv2d_by(strategy, x, weight, shape, None, None, None)
+            }
+            Operation::Linear | Operation::Attention => {
+                linear_by(strategy, x, weight, None, None, Activation::None)
             }
         }
     }
@@ -89,6 +108,7 @@ mod tests {
             (Operation::Conv2d, None, 64, 36, 8),
             (Operation::Conv2d, Some(Quant::Q4), 64, 36, 8),
             (Operation::Conv2d, None, 4, 5, 2),
+            (Operation::Attention, None, 6, 9, 4),
         ] {
             let operands = Operands::new(&Product { operation, quant, rows, k, n }, &device);
             assert_eq!(operands.multiply(None).dims(), [1, rows, n]);

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::strategy::{Operation, Product, Strategy};
+use crate::kernel::strategy::{Adapter, Operation, Product, Strategy};
 use crate::quantization::Quant;
 
-/// Products that one measurement speaks for: each size rounded up to a power of two.
+/// Products that one measurement speaks for: each size rounded up to a power of two, but that of attention's heads, which
+/// decides what its shaders are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Class {
     /// What asks for the product.
@@ -21,11 +22,19 @@ pub struct Class {
 }
 
 impl Class {
+    /// Whether there are shaders to compute its products by `strategy`, on the current adapter.
+    fn has(&self, strategy: Strategy) -> bool {
+        let Self { operation, quant, rows, k, n } = *self;
+        let known = Product { operation, quant, rows, k, n }.strategies().contains(&strategy);
+        known && (Adapter::current().f16 || !strategy.is_f16())
+    }
+
     /// The class of a product.
     #[must_use]
     pub fn of(product: &Product) -> Self {
         let Product { operation, quant, rows, k, n } = *product;
-        let [rows, k, n] = [rows, k, n].map(usize::next_power_of_two);
+        let [rows, k, columns] = [rows, k, n].map(usize::next_power_of_two);
+        let n = if operation == Operation::Attention { n } else { columns };
         Self { operation, quant, rows, k, n }
     }
 }
@@ -96,7 +105,7 @@ impl Table {
         match serde_json::from_str::<Self>(text) {
             Ok(mut table) if table.key == key => {
                 // A file may say anything; a tile that no code was written for must not reach a shader.
-                table.entries.retain(|entry| entry.choice.exists());
+                table.entries.retain(|entry| entry.class.has(entry.choice));
                 table
             }
             _ => Self::new(key),
@@ -126,12 +135,13 @@ impl Table {
     /// those call themselves.
     #[must_use]
     pub fn is_of_software(&self) -> bool {
+        let products = self.entries.iter().filter(|entry| entry.class.operation != Operation::Attention);
         let least = |entry: &Entry, registers: bool| {
             let of_kind = |timed: &&Timed| matches!(timed.strategy, Strategy::Register { .. }) == registers;
             let times = entry.times.iter().filter(of_kind).map(|timed| timed.microseconds);
             times.min_by(f64::total_cmp)
         };
-        let both = self.entries.iter().filter_map(|entry| Some((least(entry, true)?, least(entry, false)?)));
+        let both = products.filter_map(|entry| Some((least(entry, true)?, least(entry, false)?)));
         let (registers, tiles) =
             both.fold((0.0, 0.0), |sums, (register, tile)| (sums.0 + register, sums.1 + tile));
         tiles > CLEARLY * registers

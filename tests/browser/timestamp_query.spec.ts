@@ -1,0 +1,59 @@
+// The workaround for adapters without `timestamp-query`, on an adapter of the test's own making.
+import { expect, test } from "@playwright/test";
+import { feignTimestampQuery } from "../../www/src/worker/timestamp_query.ts";
+
+/** What a device was asked for; refuses features that the adapter lacks, as browsers do. */
+function adapterWith(names: GPUFeatureName[]): typeof GPUAdapter {
+  class Adapter {
+    get features(): ReadonlySet<string> {
+      return new Set(names);
+    }
+    async requestDevice(descriptor?: GPUDeviceDescriptor): Promise<unknown> {
+      const asked = [...(descriptor?.requiredFeatures ?? [])];
+      const missing = asked.filter((name) => !names.includes(name as GPUFeatureName));
+      if (missing.length > 0) throw new TypeError(`unsupported: ${missing}`);
+      return { label: descriptor?.label, asked };
+    }
+  }
+  return Adapter as unknown as typeof GPUAdapter;
+}
+
+/** Feigns the feature on such an adapter, of which the engine asks for it. */
+async function request(names: GPUFeatureName[]): Promise<{ seen: string[]; device: unknown }> {
+  const Adapter = adapterWith(names);
+  const before = Object.getOwnPropertyDescriptor(globalThis, "GPUAdapter");
+  Object.defineProperty(globalThis, "GPUAdapter", { configurable: true, value: Adapter });
+  try {
+    feignTimestampQuery();
+  } finally {
+    if (before) Object.defineProperty(globalThis, "GPUAdapter", before);
+    else Reflect.deleteProperty(globalThis, "GPUAdapter");
+  }
+  const adapter = Reflect.construct(Adapter, []) as GPUAdapter;
+  const requiredFeatures: GPUFeatureName[] = ["timestamp-query", "shader-f16"];
+  return {
+    seen: [...adapter.features].sort(),
+    device: await adapter.requestDevice({ label: "engine", requiredFeatures }),
+  };
+}
+
+test("an adapter without timestamps seems to have them and gives a device without", async () => {
+  const { seen, device } = await request(["shader-f16"]);
+  expect(seen).toEqual(["shader-f16", "timestamp-query"]);
+  expect(device).toEqual({ label: "engine", asked: ["shader-f16"] });
+});
+
+test("an adapter with timestamps gives what it has", async () => {
+  const { seen, device } = await request(["shader-f16", "timestamp-query"]);
+  expect(seen).toEqual(["shader-f16", "timestamp-query"]);
+  expect(device).toEqual({ label: "engine", asked: ["timestamp-query", "shader-f16"] });
+});
+
+test("other features that an adapter lacks are asked for, and refused", async () => {
+  await expect(request([])).rejects.toThrow("unsupported: shader-f16");
+});
+
+test("without WebGPU nothing happens", () => {
+  expect("GPUAdapter" in globalThis).toBe(false);
+  expect(feignTimestampQuery).not.toThrow();
+});
