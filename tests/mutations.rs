@@ -5,6 +5,8 @@
 #[path = "support/single_file.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod single_file;
+#[path = "support/transcode.rs"]
+mod transcode;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -216,13 +218,12 @@ fn transcoding() -> TestResult {
         let header = bytes.get(header(&bytes)).unwrap_or_default();
         let size = bytes.len() as u64;
         let Ok(Some(mut transcoder)) =
-            Transcoder::new(TEXT, header, size, "text_encoder", &Policy::Mixed, None)
+            Transcoder::of_part(TEXT, header, size, "text_encoder", &Policy::Mixed)
         else {
             return;
         };
         let output = transcoder.output_size() / (1 + size % 5);
-        let checkpoint = bytes.get(..bytes.len() % 150);
-        let _ = transcoder.begin(output, checkpoint);
+        let _ = transcoder.begin(output, Some(size / 7));
         let Ok(start) = transcoder.begin(output, None) else { return };
         let mut rest = bytes.get(start.source as usize..).unwrap_or_default();
         for piece in pieces.iter().cycle() {
@@ -298,19 +299,26 @@ fn checkpoints() -> TestResult {
     for model in ["sd1", "sd2", "sdxl"] {
         let bytes = single_file::file(&single_file::checkpoint(model)?, &serde_json::json!({}))?;
         // The tensors themselves are as long as the header says, or the file is refused at once.
-        trials(model, 700, &bytes, header(&bytes), |bytes| {
-            let mut source = MemorySource::default();
-            source.insert("x.safetensors", bytes);
-            let opened = SingleFileSource::open(Box::new(source), "x.safetensors", Companions::default());
-            let Ok(folder) = block_on(opened) else { return };
-            let _ = block_on(Description::read(&folder));
-            for part in ["unet", "vae", "text_encoder", "text_encoder_2"] {
-                let Ok(weights) = block_on(Weights::open(&folder, part, Prefer::Full)) else { continue };
-                for (name, info) in weights.tensors() {
-                    let _ = block_on(weights.read_f32(name, &info.shape));
-                }
-            }
+        trials(model, 700, &bytes, header(&bytes), read_checkpoint);
+        let packed = transcode::packed(&bytes, 100_000)?;
+        trials(&format!("packed {model}"), 400, &packed, header(&packed), read_checkpoint);
+        trials(&format!("packing {model}"), 200, &bytes, header(&bytes), |bytes| {
+            let _ = transcode::packed(&bytes, 100_000);
         });
     }
     Ok(())
+}
+
+fn read_checkpoint(bytes: Vec<u8>) {
+    let mut source = MemorySource::default();
+    source.insert("x.safetensors", bytes);
+    let opened = SingleFileSource::open(Box::new(source), "x.safetensors", Companions::default());
+    let Ok(folder) = block_on(opened) else { return };
+    let _ = block_on(Description::read(&folder));
+    for part in ["unet", "vae", "text_encoder", "text_encoder_2"] {
+        let Ok(weights) = block_on(Weights::open(&folder, part, Prefer::Full)) else { continue };
+        for (name, info) in weights.tensors() {
+            let _ = block_on(weights.read_f32(name, weights.shape(name).unwrap_or(&info.shape)));
+        }
+    }
 }
