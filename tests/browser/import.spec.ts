@@ -1,5 +1,7 @@
 // Weights that are packed as they arrive: the same bytes as natively, whatever goes wrong, in little memory.
 import { readdirSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "@playwright/test";
@@ -178,13 +180,17 @@ async function largeModel(mib: number): Promise<{ address: string; close: () => 
   const pattern = Buffer.alloc(1 << 20);
   for (let at = 0; at < pattern.length; at += 2)
     pattern.writeUInt16LE(0x2000 + Math.floor(0x1800 * noise()), at);
+  const hash = createHash("sha256").update(head);
+  for (let at = 0; at < count * bytes; at += pattern.length)
+    hash.update(pattern.subarray(0, count * bytes - at));
+  const linked = `"${hash.digest("hex")}"`;
   const texts = new Map([
     ["/model_index.json", JSON.stringify({ unet: ["diffusers", "UNet2DConditionModel"] })],
     ["/unet/config.json", "{}"],
   ]);
   const server = createServer(async (request, response) => {
     response.setHeader("Access-Control-Allow-Origin", "*");
-    response.setHeader("Access-Control-Expose-Headers", "Content-Range");
+    response.setHeader("Access-Control-Expose-Headers", "Content-Range, X-Linked-ETag");
     response.on("error", () => {});
     const text = texts.get(request.url ?? "");
     if (text !== undefined) return void response.end(text);
@@ -196,13 +202,13 @@ async function largeModel(mib: number): Promise<{ address: string; close: () => 
     response.writeHead(206, {
       "Content-Length": end - start,
       "Content-Range": `bytes ${start}-${end - 1}/${size}`,
+      "X-Linked-ETag": linked,
     });
     for (let at = start; at < end && !response.destroyed; ) {
       const inside = (at - head.length) % pattern.length;
       const piece = at < head.length ? head.subarray(at, end) : pattern.subarray(inside, inside + end - at);
       at += piece.length;
-      if (!response.write(piece))
-        await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+      if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
     }
     response.end();
   });
@@ -217,6 +223,9 @@ test("an import takes the engine little memory, however large the file is", asyn
   test.setTimeout(60_000 + 1000 * mib);
   const { address, size, close } = await largeModel(mib);
   const page = await new Lane(context).page();
+  await page.evaluate(() => {
+    lab.hashesBeside = true;
+  });
   try {
     const before = performance.now();
     expect(await complete(address, 4 << 20)(page)).toBe("whole");

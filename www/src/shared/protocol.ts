@@ -31,6 +31,12 @@ export type Quant = "q8" | "q6" | "q4" | "mixed";
 /** `none` leaves weights as they are published; `auto` takes what is kept, or decides by size. */
 export type QuantChoice = Quant | "none" | "auto";
 
+/** Addresses of the engine's code and of CLIP's merges. */
+export interface EngineFiles {
+  wasm: string;
+  merges: string;
+}
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -44,7 +50,7 @@ export interface LoadParams {
   quant: QuantChoice;
   canvas: OffscreenCanvas;
   /** Addresses of what the worker fetches for itself, where its script does not know them. */
-  engineFiles?: { wasm: string; merges: string } | undefined;
+  engineFiles?: EngineFiles | undefined;
 }
 
 /** How large a model is, in bytes, and how much of it is in this browser. */
