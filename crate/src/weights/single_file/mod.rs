@@ -108,6 +108,18 @@ impl SingleFileSource {
         Ok(found)
     }
 
+    /// First byte in the checkpoint of the weights of the part `folder`; `None` for one that has none.
+    #[must_use]
+    pub fn start_of(&self, folder: &str) -> Option<u64> {
+        let is_it = |path: &str| path.split('/').next() == Some(folder);
+        self.folder
+            .parts
+            .iter()
+            .find(|(path, _)| is_it(path))
+            .and_then(|(_, part)| part.tensors().first())
+            .map(|tensor| tensor.info().range.start)
+    }
+
     /// The config folder, with the size of the file, where that has it.
     async fn configured(&self, path: &str) -> Result<Option<(&dyn Source, u64)>> {
         let Some(config) = self.config.as_deref().filter(|_| TEXTS.contains(&path)) else { return Ok(None) };
