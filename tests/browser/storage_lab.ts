@@ -8,8 +8,8 @@ import { ModelDownload } from "../../www/src/worker/model_download.ts";
 import { PackingProvider, type PackingTools } from "../../www/src/worker/packing.ts";
 import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
 import { recognise } from "../../www/src/worker/recognise.ts";
-import { DirectHash, WorkerHash } from "../../www/src/worker/source_hash.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
+import { DirectHash, WorkerHash } from "../../www/src/worker/source_hash.ts";
 import { Store } from "../../www/src/worker/store.ts";
 
 declare global {
@@ -115,7 +115,8 @@ const tools: PackingTools = {
     return (isCheckpoint ? Transcoder.ofCheckpoint : Transcoder.ofPart)(path, header, size, quant);
   },
   makeHash: async (saved) => {
-    if (!Lab.hashesBeside) return new DirectHash((await engine()).FileHash.create(saved && new Uint8Array(saved)));
+    if (!Lab.hashesBeside)
+      return new DirectHash((await engine()).FileHash.create(saved && new Uint8Array(saved)));
     const worker = new Worker(new URL("./hash_lab.ts", import.meta.url), { type: "module" });
     return WorkerHash.begin(worker, undefined, saved);
   },

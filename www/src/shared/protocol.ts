@@ -55,8 +55,11 @@ export interface LoadParams {
 
 /** How large a model is, in bytes, and how much of it is in this browser. */
 export interface Survey {
+  /** Of its files as they are kept, which may be packed, and of what is kept of them. */
   size: number;
   kept: number;
+  /** Still to be fetched, in the size that it has where it comes from. */
+  missing: number;
   whole: boolean;
 }
 
@@ -142,7 +145,7 @@ export type Kind = keyof Requests;
 
 type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: number };
 
-/** `waiting` is for another tab that writes to the same model. */
+/** `waiting` is for another tab that writes to the same model; sizes are those that files have where they come from. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
 export type SaveEvent = { type: "saving"; loaded: number; total: number };

@@ -189,11 +189,7 @@ class PackedSource implements ByteSource {
   }
 
   /** All that comes out when the source is pushed from `first` on, each piece with the hash at where its tensor begins. */
-  async *#taken(
-    transcoder: Transcoder,
-    first: number,
-    hash: SourceHash | undefined,
-  ): AsyncGenerator<Taken> {
+  async *#taken(transcoder: Transcoder, first: number, hash: SourceHash | undefined): AsyncGenerator<Taken> {
     let opened = transcoder.opened;
     let checkpoint = hash?.save();
     for (const bytes of drained(transcoder)) yield { bytes, checkpoint };

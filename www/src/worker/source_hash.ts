@@ -31,7 +31,8 @@ export class DirectHash implements SourceHash {
 
   /** Of the engine's `FileHash.create`; throws `internal` where that gave nothing. */
   constructor(hash: FileHash | undefined) {
-    if (!hash) throw new EaselError("internal", "the progress of a download cannot be read: delete the model");
+    if (!hash)
+      throw new EaselError("internal", "the progress of a download cannot be read: delete the model");
     this.#hash = hash;
   }
 
@@ -76,7 +77,11 @@ export class WorkerHash implements SourceHash {
   }
 
   /** Begins in `worker`; `wasm` is the address of the engine's code, where the worker's script does not know it. */
-  static async begin(worker: Worker, wasm: string | undefined, saved: ArrayBuffer | undefined): Promise<SourceHash> {
+  static async begin(
+    worker: Worker,
+    wasm: string | undefined,
+    saved: ArrayBuffer | undefined,
+  ): Promise<SourceHash> {
     const hash = new WorkerHash(worker);
     try {
       await hash.#ask({ type: "begin", wasm, saved });
