@@ -3,6 +3,8 @@
 #[path = "../../tests/support/single_file.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod single_file;
+#[path = "../../tests/support/transcode.rs"]
+mod transcode;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ fn checkpoints(seeds: &Seeds) -> TestResult {
     for model in ["sd1", "sd2", "sdxl"] {
         let file = single_file::file(&single_file::checkpoint(model)?, &serde_json::json!({}))?;
         seeds.add("checkpoint", header(&file)?)?;
+        seeds.add("checkpoint", header(&transcode::packed(&file, 100_000)?)?)?;
+        seeds.add("checkpoint_transcoder", &[&[128], header(&file)?].concat())?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use cubecl::future::block_on;
+use easel::error::Result;
 use easel::pipeline::Description;
 use easel::prompt;
 use easel::quantization::Policy;
@@ -18,6 +19,7 @@ use crate::files::{safetensors, source, texts};
 use crate::memory::bounded;
 
 const FILE: &str = "text_encoder/model.safetensors";
+const CHECKPOINT: &str = "x.safetensors";
 /// A transcoder takes pieces of these sizes, over and over.
 const PIECES: [usize; 5] = [1, 4096, 77, 1000, 3];
 
@@ -33,9 +35,10 @@ fn file(path: &str, bytes: Vec<u8>) -> MemorySource {
 
 fn read_all(weights: &Weights<'_>) {
     for (name, info) in weights.tensors() {
-        let _ = block_on(weights.read_f32(name, &info.shape));
-        let _ = block_on(weights.read_packed(name, &info.shape));
-        if let [rows, width] = *info.shape {
+        let shape = weights.shape(name).unwrap_or(&info.shape);
+        let _ = block_on(weights.read_f32(name, shape));
+        let _ = block_on(weights.read_packed(name, shape));
+        if let [rows, width] = *shape {
             let some = [0, rows / 2, rows.saturating_sub(1)];
             let _ = block_on(weights.read_rows_f32(name, [rows, width], &some));
         }
@@ -57,17 +60,25 @@ fn body(header: &[u8]) -> usize {
     safetensors(header).len() - header.len()
 }
 
-/// The first byte chooses a checkpoint to go on from, the rest is the header of a file that arrives in pieces.
+/// The first byte chooses where to go on from, the rest is the header of a file that arrives in pieces.
 pub fn transcoder(input: &[u8]) {
+    arriving(input, |header, size| Transcoder::of_part(FILE, header, size, "text_encoder", &Policy::Mixed));
+}
+
+/// As [`transcoder`], for a checkpoint in one file.
+pub fn checkpoint_transcoder(input: &[u8]) {
+    arriving(input, |header, size| Transcoder::of_checkpoint(CHECKPOINT, header, size, &Policy::Mixed));
+}
+
+fn arriving(input: &[u8], make: impl FnOnce(&[u8], u64) -> Result<Option<Transcoder>>) {
     let Some((choice, header)) = input.split_first() else { return };
     let bytes = safetensors(header);
     bounded(bytes.len(), || {
         let size = bytes.len() as u64;
-        let head = &bytes[..8 + header.len()];
-        let made = Transcoder::new(FILE, head, size, "text_encoder", &Policy::Mixed, None);
-        let Ok(Some(mut transcoder)) = made else { return };
-        let output = transcoder.output_size() * u64::from(*choice) / 255;
-        let _ = transcoder.begin(output, bytes.get(..usize::from(*choice)));
+        let Ok(Some(mut transcoder)) = make(&bytes[..8 + header.len()], size) else { return };
+        let of = |whole: u64| whole * u64::from(*choice) / 255;
+        let output = of(transcoder.output_size());
+        let _ = transcoder.begin(output, Some(of(size)));
         let Ok(start) = transcoder.begin(output, None) else { return };
         let mut rest = bytes.get(start.source as usize..).unwrap_or_default();
         for piece in PIECES.iter().cycle() {
@@ -81,15 +92,13 @@ pub fn transcoder(input: &[u8]) {
     });
 }
 
-/// The header of a checkpoint in one file: its layout, the configs that follow from shapes, and all tensors.
+/// The header of a checkpoint in one file, packed or not: its layout, the configs that follow from shapes, and all tensors.
 pub fn checkpoint(header: &[u8]) {
     let bytes = safetensors(header);
     bounded(bytes.len(), || {
-        let source = Box::new(file("x.safetensors", bytes));
-        let Ok(folder) = block_on(SingleFileSource::open(source, "x.safetensors", Companions::default()))
-        else {
-            return;
-        };
+        let source = Box::new(file(CHECKPOINT, bytes));
+        let opened = SingleFileSource::open(source, CHECKPOINT, Companions::default());
+        let Ok(folder) = block_on(opened) else { return };
         let _ = block_on(Description::read(&folder));
         for part in ["unet", "vae", "text_encoder", "text_encoder_2"] {
             if let Ok(weights) = block_on(Weights::open(&folder, part, Prefer::Full)) {

@@ -19,6 +19,48 @@ const LATENTS = /quant_conv\.|encoder\.conv_out\./;
 
 type Shapes = Map<string, number[]>;
 
+interface Entry {
+  dtype: string;
+  shape: number[];
+  data_offsets: [number, number];
+}
+
+/** The golden model as a checkpoint, which is packed but not drawn with; tensors are in an order that `random` draws. */
+export function goldenCheckpoint(random: () => number): Buffer {
+  const tensors = new Map<string, { entry: Entry; bytes: Buffer }>();
+  for (const [part, file] of Object.entries(FILES)) {
+    const bytes = readFileSync(`${GOLDENS}/models/sd1/${part}/${file}`);
+    const start = 8 + Number(bytes.readBigUInt64LE(0));
+    for (const [name, entry] of Object.entries<Entry>(JSON.parse(`${bytes.subarray(8, start)}`))) {
+      if (name === "__metadata__") continue;
+      const [from, to] = entry.data_offsets;
+      tensors.set(`${part}/${name}`, { entry, bytes: bytes.subarray(start + from, start + to) });
+    }
+  }
+  const noise = Buffer.from(Array.from({ length: 3000 }, () => Math.floor(256 * random())));
+  const others = ["alphas_cumprod", "model_ema.x", "zeta"].map((name) => `${name} copy ${name}`);
+  for (const name of ["alphas_cumprod", "model_ema.x", "zeta"])
+    tensors.set(name, { entry: { dtype: "F16", shape: [1500], data_offsets: [0, 0] }, bytes: noise });
+  const recipe = readFileSync(`${GOLDENS}/single_files/sd1.recipe`, "utf8").trim().split("\n");
+  const lines = [...recipe, ...others].map((line) => ({ line, place: random() }));
+  const header: Record<string, Entry> = {};
+  const data: Buffer[] = [];
+  let at = 0;
+  for (const { line } of lines.sort((a, b) => a.place - b.place)) {
+    const [name = "", how, source = ""] = line.split(" ");
+    const { entry, bytes } = tensors.get(source) ?? {};
+    if (!entry || !bytes) continue;
+    const shape = how === "convolution" ? [...entry.shape, 1, 1] : entry.shape;
+    header[name] = { dtype: entry.dtype, shape, data_offsets: [at, at + bytes.length] };
+    at += bytes.length;
+    data.push(bytes);
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, ...data]);
+}
+
 /** Shapes of the golden model, as `part/name`. */
 function goldenShapes(): Shapes {
   return new Map(

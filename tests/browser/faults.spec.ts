@@ -2,7 +2,15 @@
 import type { Page } from "@playwright/test";
 import { expect, test } from "./easel_page.ts";
 import { CHUNK, type Fault, FaultServer, type Hosted, sha256 } from "./fault_server.ts";
-import { Arrivals, completeWithKills, fault, generator, type Lane, runTrials } from "./trials.ts";
+import {
+  Arrivals,
+  completeWithKills,
+  generator,
+  type Lane,
+  runTrials,
+  type Trial,
+  trialWith,
+} from "./trials.ts";
 
 const TRIALS = 200;
 
@@ -41,22 +49,11 @@ function model(random: () => number): Map<string, Buffer> {
   ]);
 }
 
-/** One trial: a model, its host, what goes wrong, and after how many bytes its tab is closed. */
-function trial(seed: number): { hosted: Hosted; kills: number[] } {
+function trial(seed: number): Trial {
   const random = generator(seed);
-  const files = model(random);
-  const size = [...files.values()].reduce((sum, bytes) => sum + bytes.length, 0);
-  const kind = (["hub", "hub", "ranges", "no_ranges"] as const)[Math.floor(4 * random())] ?? "hub";
-  const faults: Hosted["faults"] = new Map();
-  for (let count = Math.floor(6 * random()); count > 0; count -= 1) {
-    const answer =
-      random() < 0.5
-        ? (`weights ${Math.floor(8 * random())}` as const)
-        : (`any ${Math.floor(30 * random())}` as const);
-    faults.set(answer, fault(random));
-  }
-  const kills = Array.from({ length: Math.floor(3 * random()) }, () => Math.floor(size * random()));
-  return { hosted: { kind, files, faults }, kills };
+  return trialWith(random, model(random), 6, () =>
+    random() < 0.5 ? `weights ${Math.floor(8 * random())}` : `any ${Math.floor(30 * random())}`,
+  );
 }
 
 /** Most bytes that faults may cost: `interruption` each, or files where no hash of less is known. */

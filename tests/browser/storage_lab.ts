@@ -5,10 +5,11 @@ import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
 import { listKept } from "../../www/src/worker/kept.ts";
 import { ModelDownload } from "../../www/src/worker/model_download.ts";
-import { type MakeTranscoder, PackingProvider } from "../../www/src/worker/packing.ts";
+import { PackingProvider, type PackingTools } from "../../www/src/worker/packing.ts";
 import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
 import { recognise } from "../../www/src/worker/recognise.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
+import { DirectHash, WorkerHash } from "../../www/src/worker/source_hash.ts";
 import { Store } from "../../www/src/worker/store.ts";
 
 declare global {
@@ -106,10 +107,19 @@ async function outcome(work: () => Promise<void>): Promise<string> {
 /** The engine itself, which other tests have a scripted one for. */
 const engine = () => import("../../www/pkg/easel.js");
 
-const makeTranscoder: MakeTranscoder = async (path, header, size, quant, sha256) => {
-  const { default: init, Transcoder } = await engine();
-  await init();
-  return Transcoder.create(path, header, size, quant, sha256);
+/** As `engine_code.ts` has them. */
+const tools: PackingTools = {
+  makeTranscoder: async ({ path, isCheckpoint, size, quant }, header) => {
+    const { default: init, Transcoder } = await engine();
+    await init();
+    return (isCheckpoint ? Transcoder.ofCheckpoint : Transcoder.ofPart)(path, header, size, quant);
+  },
+  makeHash: async (saved) => {
+    if (!Lab.hashesBeside)
+      return new DirectHash((await engine()).FileHash.create(saved && new Uint8Array(saved)));
+    const worker = new Worker(new URL("./hash_lab.ts", import.meta.url), { type: "module" });
+    return WorkerHash.begin(worker, undefined, saved);
+  },
 };
 
 /** A model as it is published, or packed where `quant` is given. */
@@ -119,10 +129,13 @@ function provider(
   quant: QuantChoice | undefined,
 ): Provider {
   const published = providerOf(new URL(address), undefined, how);
-  return quant === undefined ? published : new PackingProvider(published, quant, makeTranscoder);
+  return quant === undefined ? published : new PackingProvider(published, quant, tools);
 }
 
 const Lab = {
+  /** Whether sources are hashed in a worker, as in the page; to start one takes long. */
+  hashesBeside: false,
+
   /** Completes a model; the code of the error that ended it, or "whole". */
   complete(address: string, chunkSize: number, token?: string, quant?: QuantChoice): Promise<string> {
     return outcome(async () => {

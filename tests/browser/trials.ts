@@ -1,7 +1,7 @@
 // What trials with failing hosts have in common: chance, faults, and pages that are closed in the middle.
 import type { BrowserContext, Page } from "@playwright/test";
 import { site } from "./easel_page.ts";
-import type { Fault, FaultServer, Mounted } from "./fault_server.ts";
+import type { Fault, FaultServer, Hosted, Mounted } from "./fault_server.ts";
 
 const MAX_SESSIONS = 12;
 const LANES = 4;
@@ -18,7 +18,7 @@ export function generator(seed: number): () => number {
 }
 
 /** Something that a host does wrong. */
-export function fault(random: () => number): Fault {
+function fault(random: () => number): Fault {
   const kinds: Fault[] = [
     { kind: "cut", at: random() },
     { kind: "cut", at: random() },
@@ -37,6 +37,27 @@ export function fault(random: () => number): Fault {
   // A host that goes silent is waited for, so that there are few of them.
   if (random() < 0.03) return { kind: "stall", at: random() };
   return kinds[Math.floor(kinds.length * random())] ?? { kind: "reset" };
+}
+
+/** A host, and after how many bytes each of the tabs that fetch from it is closed. */
+export interface Trial {
+  hosted: Hosted;
+  kills: number[];
+}
+
+/** A host of any kind for `files`, with less than `most` faults, each at the answer that `answer` draws. */
+export function trialWith(
+  random: () => number,
+  files: ReadonlyMap<string, Buffer>,
+  most: number,
+  answer: () => `${"any" | "weights"} ${number}`,
+): Trial {
+  const size = [...files.values()].reduce((sum, bytes) => sum + bytes.length, 0);
+  const kind = (["hub", "hub", "ranges", "no_ranges"] as const)[Math.floor(4 * random())] ?? "hub";
+  const faults: Hosted["faults"] = new Map();
+  for (let count = Math.floor(most * random()); count > 0; count -= 1) faults.set(answer(), fault(random));
+  const kills = Array.from({ length: Math.floor(3 * random()) }, () => Math.floor(size * random()));
+  return { hosted: { kind, files, faults }, kills };
 }
 
 /** Bytes that arrived, by file. */

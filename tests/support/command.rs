@@ -36,7 +36,13 @@ impl Output {
 
 /// Runs `easel` with `arguments`.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_easel")).args(arguments).output().expect("easel starts");
+    run_with_token(arguments, "")
+}
+
+/// Runs `easel` with `arguments` and the access token of a hub in its environment.
+pub(crate) fn run_with_token(arguments: &[&str], token: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_easel"));
+    let output = command.args(arguments).env("HF_TOKEN", token).output().expect("easel starts");
     Output {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

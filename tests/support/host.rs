@@ -24,8 +24,16 @@ pub(crate) struct Conduct {
     pub(crate) no_ranges: bool,
     /// Turns a bit of the last byte of files with this ending.
     pub(crate) flip: Option<&'static str>,
+    /// The hub's model is for those who have this token, and its storage for those who show none.
+    pub(crate) token: Option<&'static str>,
+    /// Answers of the hub to others: status and reason.
+    pub(crate) refusal: Option<(u16, &'static str)>,
+    /// Origin that the hub's storage has; the hub's own where it is empty.
+    pub(crate) storage: String,
     /// Bytes sent.
     pub(crate) sent: usize,
+    /// First bytes of ranges asked for.
+    pub(crate) starts: Vec<usize>,
     /// Addresses asked for.
     pub(crate) asked: Vec<String>,
 }
@@ -56,12 +64,19 @@ impl Host {
     pub(crate) fn behave(&self) {
         *self.conduct.lock().expect("no panic") = Conduct::default();
     }
+
+    /// Lets the storage be another origin, which is the same host by another name.
+    pub(crate) fn with_storage_elsewhere(self) -> Self {
+        let storage = self.address.replace("127.0.0.1", "localhost");
+        self.conduct.lock().expect("no panic").storage = storage;
+        self
+    }
 }
 
 /// Answers one request; a client that goes away ends it.
 fn serve(mut stream: TcpStream, folder: &Path, conduct: &Mutex<Conduct>) {
-    let Some((path, range)) = request(&stream) else { return };
-    let (head, body) = answer(&path, range, folder, &mut conduct.lock().expect("no panic"));
+    let Some(request) = Request::read(&stream) else { return };
+    let (head, body) = answer(&request, folder, &mut conduct.lock().expect("no panic"));
     let length = format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     let cut = {
         let mut conduct = conduct.lock().expect("no panic");
@@ -84,21 +99,45 @@ fn serve(mut stream: TcpStream, folder: &Path, conduct: &Mutex<Conduct>) {
     }
 }
 
-fn request(stream: &TcpStream) -> Option<(String, Option<usize>)> {
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-    let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
-    let mut range = None;
-    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        if let Some(bytes) = line.to_lowercase().strip_prefix("range: bytes=") {
-            range = bytes.split('-').next()?.parse().ok();
-        }
-    }
-    Some((path, range))
+struct Request {
+    path: String,
+    /// First and last byte.
+    range: Option<(usize, usize)>,
+    authorization: Option<String>,
 }
 
-fn answer(path: &str, range: Option<usize>, folder: &Path, conduct: &mut Conduct) -> (String, Vec<u8>) {
+impl Request {
+    fn read(stream: &TcpStream) -> Option<Self> {
+        let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+        let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
+        let mut request = Self { path, range: None, authorization: None };
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            let Some((name, value)) = line.split_once(": ") else { continue };
+            match name.to_lowercase().as_str() {
+                "range" => {
+                    let (start, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+                    request.range = start.parse().ok().zip(last.parse().ok());
+                }
+                "authorization" => request.authorization = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        Some(request)
+    }
+}
+
+fn answer(request: &Request, folder: &Path, conduct: &mut Conduct) -> (String, Vec<u8>) {
+    let path = request.path.as_str();
     conduct.asked.push(path.to_owned());
+    conduct.starts.extend(request.range.map(|(start, _)| start));
     let of_hub = path.strip_prefix("/owner/name/resolve/").and_then(|rest| rest.split_once('/'));
+    if let Some(token) = conduct.token {
+        let right = of_hub.map(|_| format!("Bearer {token}"));
+        if request.authorization != right {
+            let (status, reason) = conduct.refusal.unwrap_or((401, "GatedRepo"));
+            return (format!("HTTP/1.1 {status} Refused\r\nX-Error-Code: {reason}\r\n"), Vec::new());
+        }
+    }
     let file = of_hub.map(|(_, file)| file);
     let file = file.or_else(|| path.strip_prefix("/storage/")).or_else(|| path.strip_prefix("/plain/"));
     let found = file.and_then(|file| std::fs::read(folder.join(file)).ok());
@@ -115,7 +154,8 @@ fn answer(path: &str, range: Option<usize>, folder: &Path, conduct: &mut Conduct
         let tag = hex(&Sha256::digest(&bytes));
         let file = file.unwrap_or_default();
         let head = format!(
-            "HTTP/1.1 302 Found\r\nLocation: /storage/{file}\r\nX-Linked-ETag: \"{tag}\"\r\n{commit}"
+            "HTTP/1.1 302 Found\r\nLocation: {}/storage/{file}\r\nX-Linked-ETag: \"{tag}\"\r\n{commit}",
+            conduct.storage
         );
         return (head, Vec::new());
     }
@@ -123,13 +163,12 @@ fn answer(path: &str, range: Option<usize>, folder: &Path, conduct: &mut Conduct
     {
         *last ^= 1;
     }
-    match range.filter(|_| !conduct.no_ranges) {
-        Some(start) => {
+    match request.range.filter(|_| !conduct.no_ranges) {
+        Some((start, last)) => {
             let total = bytes.len();
-            let head = format!(
-                "HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{}/{total}\r\n{commit}",
-                total - 1
-            );
+            let head =
+                format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes {start}-{last}/{total}\r\n{commit}");
+            bytes.truncate(last + 1);
             (head, bytes.split_off(start))
         }
         None => (format!("HTTP/1.1 200 OK\r\n{commit}"), bytes),

@@ -1,5 +1,6 @@
 //! The files of a model on a host, read over HTTP.
 
+pub(super) mod access;
 mod address;
 mod answer;
 
@@ -16,6 +17,7 @@ use easel::weights::manifest::{Manifest, hex};
 use easel::weights::source::{LocalBoxFuture, Source, check_path};
 use serde::{Deserialize, Serialize};
 
+use access::Access;
 use address::{encoded, joined, pinned};
 use answer::{Answer, Failure, Remote, passing};
 
@@ -32,6 +34,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const REDIRECTS: usize = 8;
+
+/// Bytes that are read at once for the sake of a hash alone.
+const PASSED_BYTES: u64 = 1 << 20;
 
 /// How far an import got, beside the files that it wrote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +64,9 @@ struct Inner {
     files: BTreeMap<String, Option<Remote>>,
     hashes: BTreeMap<String, FileHash>,
     stream: Option<Stream>,
+    /// The file that is hashed as a whole, whatever is read of it.
+    whole: Option<String>,
+    access: Access,
 }
 
 /// A connection that is being read.
@@ -73,7 +81,7 @@ impl HttpSource {
     ///
     /// # Errors
     /// [`Error::Parameter`] for an address with a name or password in it.
-    pub(super) fn new(address: &str) -> Result<Self> {
+    pub(super) fn new(address: &str, access: Access) -> Result<Self> {
         let (address, query) =
             address.split_once('?').map_or((address, ""), |(address, query)| (address, query));
         if !query.is_empty() || address.contains(['#', '@']) {
@@ -95,6 +103,8 @@ impl HttpSource {
             files: BTreeMap::new(),
             hashes: BTreeMap::new(),
             stream: None,
+            whole: None,
+            access,
         };
         let single_file = (!file.is_empty()).then(|| file.to_owned());
         Ok(Self { inner: Rc::new(RefCell::new(inner)), single_file })
@@ -111,6 +121,25 @@ impl HttpSource {
         for file in &manifest.files {
             let remote = Remote { size: file.size, sha256: Some(file.sha256.clone()), validator: None };
             inner.files.entry(file.path.clone()).or_insert(Some(remote));
+        }
+    }
+
+    /// Compares all of a file with its hash, where the host tells one, although only some of it is asked for from now on:
+    /// what is passed over is read as well. Reading backwards costs another pass over the file.
+    pub(super) fn check_all_of(&self, path: &str) {
+        self.inner.borrow_mut().whole = Some(path.to_owned());
+    }
+
+    /// Reads what is left of that file.
+    ///
+    /// # Errors
+    /// [`Error::DamagedFile`] when it has another hash; those of reading.
+    pub(super) fn finish_check(&self) -> Result<()> {
+        let inner = &mut *self.inner.borrow_mut();
+        let Some(path) = inner.whole.clone() else { return Ok(()) };
+        match inner.find(&path)? {
+            Some(file) if file.sha256.is_some() => inner.pass_over(&path, &file, file.size),
+            _ => Ok(()),
         }
     }
 
@@ -173,6 +202,31 @@ impl Inner {
     fn read(&mut self, path: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let missing = || Error::FileNotFound { file: path.to_owned() };
         let file = self.find(path)?.ok_or_else(missing)?;
+        if self.whole.as_deref() == Some(path) && file.sha256.is_some() {
+            if range.start < self.hashed(path) {
+                // What was read so far has proved right only when all of the file has.
+                self.pass_over(path, &file, file.size)?;
+                self.hashes.remove(path);
+            }
+            self.pass_over(path, &file, range.start)?;
+        }
+        self.fetch(path, &file, range)
+    }
+
+    fn hashed(&self, path: &str) -> u64 {
+        self.hashes.get(path).map_or(0, FileHash::bytes)
+    }
+
+    /// Hashes a file up to byte `until`.
+    fn pass_over(&mut self, path: &str, file: &Remote, until: u64) -> Result<()> {
+        while self.hashed(path) < until {
+            let start = self.hashed(path);
+            self.fetch(path, file, start..until.min(start + PASSED_BYTES))?;
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, path: &str, file: &Remote, range: Range<u64>) -> Result<Vec<u8>> {
         let outside =
             || Error::Io { file: path.to_owned(), reason: "it ends before the bytes asked for".into() };
         let length = range.end.checked_sub(range.start).filter(|_| range.end <= file.size);
@@ -182,9 +236,9 @@ impl Inner {
         while filled < length {
             let (start, rest) = (range.start + filled as u64, bytes.get_mut(filled..).unwrap_or_default());
             // What came before a failure is kept, so that only failures in a row count.
-            filled += self.retried(path, |inner| inner.read_some(path, &file, start, rest))?;
+            filled += self.retried(path, |inner| inner.read_some(path, file, start, rest))?;
         }
-        self.note(path, &file, range.start, &bytes)?;
+        self.note(path, file, range.start, &bytes)?;
         Ok(bytes)
     }
 
@@ -236,8 +290,12 @@ impl Inner {
         let mut url = format!("{}{}", self.base, encoded(path));
         let mut told = None;
         for _ in 0..REDIRECTS {
-            let asked =
+            let mut asked =
                 self.agent.get(&url).header("Range", format!("bytes={}-{}", range.start, range.end - 1));
+            // Redirects lead to hosts that it is not for.
+            if let Some(authorization) = self.access.authorization(&url) {
+                asked = asked.header("Authorization", authorization);
+            }
             let response = asked.call().map_err(|error| passing(&error))?;
             let answer = Answer::new(response, told);
             if let Some(pinned) = pinned(&self.base, answer.commit()) {
@@ -245,7 +303,7 @@ impl Inner {
             }
             match answer.redirect() {
                 Some(to) => url = joined(&url, to),
-                None => return answer.checked(path),
+                None => return answer.checked(path, &url, &self.access),
             }
             told = answer.sha256;
         }

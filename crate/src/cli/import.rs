@@ -12,6 +12,7 @@ use easel::weights::single_file::SingleFileSource;
 use easel::weights::source::Source;
 
 use super::http::HttpSource;
+use super::http::access::Access;
 use super::model::{CheckpointOptions, ModelFiles};
 use super::pack::{copy_texts, finish, texts};
 use super::packed_folder::PackedFolder;
@@ -47,6 +48,10 @@ pub(super) struct Import {
     /// Host that `owner/name` is on.
     #[arg(long, env = "EASEL_HUB", default_value = "https://huggingface.co/")]
     hub: String,
+    /// File with an access token for that host, for private and gated models. By default it is the variable HF_TOKEN of
+    /// the environment.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     checkpoint: CheckpointOptions,
 }
@@ -56,7 +61,8 @@ pub(super) async fn run(options: &Import) -> Result<()> {
     if place.exists() {
         return from_disk(place, options).await;
     }
-    let http = HttpSource::new(&address(&options.source, &options.hub)?)?;
+    let access = Access::new(&options.hub, options.token_file.as_deref())?;
+    let http = HttpSource::new(&address(&options.source, &options.hub)?, access)?;
     let of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
     let now = || http.progress();
     let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
@@ -86,9 +92,13 @@ async fn from_disk(place: &Path, options: &Import) -> Result<()> {
 async fn from_host(http: &HttpSource, options: &Import, folder: &mut PackedFolder<'_>) -> Result<()> {
     if let Some(file) = http.single_file() {
         let companions = options.checkpoint.companions();
-        let source = SingleFileSource::open(Box::new(http.clone()), file, companions).await?;
-        let parts = Description::read(&source).await?.parts();
+        let source = SingleFileSource::open(Box::new(http.clone()), file.as_str(), companions).await?;
+        let mut parts = Description::read(&source).await?.parts();
+        // In the order of the file, which is then read once from its beginning to its end.
+        parts.sort_by_key(|part| source.start_of(part.folder()));
+        http.check_all_of(&file);
         import_parts(&source, &parts, options, folder).await?;
+        http.finish_check()?;
         return copy_texts(&source, source.texts().await?, folder).await;
     }
     options.checkpoint.refuse()?;

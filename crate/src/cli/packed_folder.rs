@@ -86,6 +86,7 @@ impl<'a> PackedFolder<'a> {
         if whole.exists() || !part.exists() {
             let mut folder = Self::create(whole)?;
             folder.journal = Some((of, now));
+            folder.write_journal()?;
             return Ok((folder, None));
         }
         let text = fs::read(part.join(JOURNAL)).ok();
@@ -104,9 +105,9 @@ impl<'a> PackedFolder<'a> {
         self.bar.tick();
     }
 
-    /// Keeps what there is, to be gone on with.
+    /// Keeps what there is, if there is anything, to be gone on with.
     pub(super) fn keep(&mut self) {
-        self.keep = self.journal.is_some();
+        self.keep = self.journal.is_some() && !self.files.is_empty();
     }
 
     fn begin(&self, path: &str) -> Result<OpenFile> {

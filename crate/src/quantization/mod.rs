@@ -23,13 +23,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use pack::{Packed, pack, unpack};
-pub use packer::{GROUP, Packer};
+pub use packer::Packer;
 pub use policy::Policy;
 
 use crate::error::{Error, Result};
 
 /// Weights that share a scale.
 pub const BLOCK: usize = 32;
+
+/// Columns that share words.
+pub const GROUP: usize = 4;
 
 /// How the weights of a layer are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

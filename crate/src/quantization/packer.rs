@@ -1,10 +1,9 @@
 //! Weights into blocks, a few columns or rows at a time.
 
-use super::quantize::{quantize, range};
-use super::{BLOCK, Layout, Packed, Quant};
+use wide::f32x4;
 
-/// Columns that share words.
-pub const GROUP: usize = 4;
+use super::quantize::{Blocks, quantize, range};
+use super::{BLOCK, GROUP, Layout, Packed, Quant};
 
 /// First word of a Q6 block with upper bits.
 const HIGH_ROW: usize = 16;
@@ -39,9 +38,9 @@ impl Packer {
             for at in 0..self.layout.blocks() {
                 let (tap, first) = (at / self.layout.tap_blocks(), at % self.layout.tap_blocks() * BLOCK);
                 let rows = BLOCK.min(self.layout.channels - first);
-                let blocks = std::array::from_fn(|lane| {
+                let blocks = gather(self.layout.taps, rows, |lane| {
                     let start = if lane < width { lane * column + first * self.layout.taps + tap } else { 0 };
-                    gather(group.get(start..).unwrap_or_default(), self.layout.taps, rows)
+                    group.get(start..).unwrap_or_default()
                 });
                 self.put(at, self.filled / GROUP, width, &blocks);
             }
@@ -57,9 +56,9 @@ impl Packer {
             let height = (rows.len() / n).min(self.layout.channels.saturating_sub(self.filled));
             for group in (0..self.layout.n4()).filter(|_| height > 0) {
                 let width = GROUP.min(n - group * GROUP);
-                let blocks = std::array::from_fn(|lane| {
+                let blocks = gather(n, height, |lane| {
                     let start = group * GROUP + if lane < width { lane } else { 0 };
-                    gather(rows.get(start..).unwrap_or_default(), n, height)
+                    rows.get(start..).unwrap_or_default()
                 });
                 self.put(self.filled / BLOCK, group, width, &blocks);
             }
@@ -74,58 +73,76 @@ impl Packer {
     }
 
     /// Packs the first `width` of the columns' blocks.
-    fn put(&mut self, at: usize, group: usize, width: usize, blocks: &[[f32; BLOCK]; GROUP]) {
+    fn put(&mut self, at: usize, group: usize, width: usize, blocks: &Blocks) {
         if width == 0 {
             return;
         }
         let mut words = [0; MOST_WORDS];
         let scales = at * self.layout.n4() * GROUP + group * GROUP;
-        for (lane, block) in blocks.iter().enumerate().take(width) {
-            let (scale, integers) = quantize(self.quant, block);
-            self.packed.scales[scales + lane] = scale;
-            store(self.quant, &integers, &mut words, lane);
+        let (found, mut integers) = quantize(self.quant, blocks);
+        self.packed.scales[scales..scales + width].copy_from_slice(&found[..width]);
+        if width < GROUP {
+            // Integers that stand for zeros everywhere.
+            let none = if self.quant == Quant::Q8 { 0 } else { range(self.quant).0 };
+            integers.iter_mut().for_each(|four| four[width..].fill(none));
         }
+        store(self.quant, &integers, &mut words);
         let (count, n4) = (self.quant.block_words(), self.layout.n4());
         let places = self.packed.words[at * count * n4 + group..].iter_mut().step_by(n4);
         places.zip(&words[..count]).for_each(|(place, word)| *place = *word);
     }
 }
 
-/// The numbers of `values` that lie `stride` apart, filled with zeros from number `count` on.
-fn gather(values: &[f32], stride: usize, count: usize) -> [f32; BLOCK] {
-    let mut block = [0.0; BLOCK];
-    if stride == 1
-        && count == BLOCK
-        && let Some(values) = values.first_chunk()
-    {
-        return *values;
+/// Of each column's numbers, those that lie `stride` apart, filled with zeros from number `count` on.
+fn gather<'a>(stride: usize, count: usize, column: impl Fn(usize) -> &'a [f32]) -> Blocks {
+    let columns: [&[f32]; GROUP] = std::array::from_fn(column);
+    if stride == 1 && count == BLOCK && columns.iter().all(|values| values.len() >= BLOCK) {
+        return transposed(columns);
     }
-    block.iter_mut().take(count).zip(values.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
-    block
+    let mut blocks = [[0.0; GROUP]; BLOCK];
+    for (lane, values) in columns.into_iter().enumerate() {
+        let places = blocks.iter_mut().take(count);
+        places.zip(values.iter().step_by(stride)).for_each(|(four, value)| four[lane] = *value);
+    }
+    blocks.map(f32x4::new)
 }
 
-/// Adds a column to the words of a block.
-fn store(quant: Quant, integers: &[i32; BLOCK], words: &mut [u32; MOST_WORDS], lane: usize) {
+fn transposed(columns: [&[f32]; GROUP]) -> Blocks {
+    let mut blocks = [f32x4::ZERO; BLOCK];
+    for (i, four) in blocks.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+        let of = |values: &[f32]| f32x4::new(*values[GROUP * i..].first_chunk().unwrap_or(&[0.0; GROUP]));
+        *four = f32x4::transpose(columns.map(of));
+    }
+    blocks
+}
+
+/// Makes words of four columns' integers.
+fn store(quant: Quant, integers: &[[i32; GROUP]; BLOCK], words: &mut [u32; MOST_WORDS]) {
     let low = range(quant).0;
+    let joined = |four: [u32; GROUP], bits: usize| {
+        four[0] | four[1] << bits | four[2] << (2 * bits) | four[3] << (3 * bits)
+    };
     match quant {
         Quant::Q8 => {
-            for (word, integer) in words.iter_mut().zip(integers) {
-                *word |= (*integer as u32 & 0xff) << (8 * lane);
+            for (word, four) in words.iter_mut().zip(integers) {
+                *word = joined(four.map(|integer| integer as u32 & 0xff), 8);
             }
         }
         Quant::Q4 => {
             for (word, [even, odd]) in words.iter_mut().zip(integers.as_chunks().0) {
-                *word |= ((even - low) as u32 | ((odd - low) as u32) << 16) << (4 * lane);
+                let two = |lane: usize| (even[lane] - low) as u32 | ((odd[lane] - low) as u32) << 16;
+                *word = joined(std::array::from_fn(two), 4);
             }
         }
         Quant::Q6 => {
             let (lower, upper) = words.split_at_mut(HIGH_ROW);
             for (word, [even, odd]) in lower.iter_mut().zip(integers.as_chunks().0) {
-                *word |= ((even - low) as u32 & 0xf | ((odd - low) as u32 & 0xf) << 16) << (4 * lane);
+                let nibble = |integer: i32| (integer - low) as u32 & 0xf;
+                *word = joined(std::array::from_fn(|lane| nibble(even[lane]) | nibble(odd[lane]) << 16), 4);
             }
-            for (word, four) in upper.iter_mut().zip(integers.as_chunks::<4>().0) {
-                for (row, integer) in four.iter().enumerate() {
-                    *word |= ((integer - low) as u32 >> 4) << (8 * row + 2 * lane);
+            for (word, rows) in upper.iter_mut().zip(integers.as_chunks::<4>().0) {
+                for (row, four) in rows.iter().enumerate() {
+                    *word |= joined(four.map(|integer| (integer - low) as u32 >> 4), 2) << (8 * row);
                 }
             }
         }

@@ -1,15 +1,16 @@
-//! The scale and the integers that are nearest to a block.
+//! The scales and the integers that are nearest to blocks, four blocks at a time.
 //!
-//! Loops here are over arrays of [`BLOCK`] numbers, in forms that the compiler makes vector code of.
+//! The four numbers of a vector are of four blocks, so that what is done once a block costs no more than what is done
+//! once a number.
 
 use half::f16;
 use wide::f32x4;
 
-use super::{BLOCK, Quant};
+use super::{BLOCK, GROUP, Quant};
 
 /// Scales tried for a block of Q4, as parts of the one that lets the extreme have the largest integer. Clipping the
 /// extremes pays where integers are few; with more of them, pictures did not gain by it.
-const TRIES: [f32; 5] = [1.05, 0.98, 0.91, 0.84, 0.77];
+const TRIES: [f32; 6] = [1.05, 1.0, 0.98, 0.91, 0.84, 0.77];
 
 /// Of f16.
 const LARGEST: f32 = 65504.0;
@@ -17,11 +18,17 @@ const LARGEST: f32 = 65504.0;
 /// 1.5 * 2^23: numbers of this size have no fraction.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// Least of f16 that is not subnormal.
-const NORMAL: f32 = 6.103_515_6e-5;
+/// 1.5 * 2^13: numbers that are so much larger have the step that f16 has.
+const F16_ROUNDING: f32 = 12_288.0;
 
 /// Numbers of this size have the step of f16's subnormals.
 const SUBNORMAL_ROUNDING: f32 = 0.75;
+
+/// The bits of a power of two.
+const EXPONENT: f32 = f32::INFINITY;
+
+/// Sums that do not wait for each other.
+const SUMS: usize = 4;
 
 /// Least and largest integer.
 pub(super) fn range(quant: Quant) -> (i32, i32) {
@@ -29,106 +36,110 @@ pub(super) fn range(quant: Quant) -> (i32, i32) {
     (-half, half - 1)
 }
 
-/// A block as vector units hold it.
-type Lanes = [f32x4; BLOCK / 4];
+/// Four blocks: the first numbers of all, then the second ones.
+pub(super) type Blocks = [f32x4; BLOCK];
 
-/// The scale, as bits of f16, and integers that are nearest to `block` in squared error.
-pub(super) fn quantize(quant: Quant, block: &[f32; BLOCK]) -> (u16, [i32; BLOCK]) {
-    let lanes = lanes(block);
+/// The scales, as bits of f16, and the integers that are nearest to the blocks in squared error.
+pub(super) fn quantize(quant: Quant, blocks: &Blocks) -> ([u16; GROUP], [[i32; GROUP]; BLOCK]) {
     // The range has one more negative integer: the extreme is made negative, so that it is reached.
-    let full = extreme(&lanes) / range(quant).0 as f32;
-    let mut scale = rounded(full);
-    if quant == Quant::Q4 {
-        let mut least = attempt(quant, &lanes, scale, |_, _| ());
-        for part in TRIES {
-            let clipped = rounded(full * part);
-            let (mut with_values, mut squares) = (lanes, lanes);
-            let clipped_error = attempt(quant, &lanes, clipped, |i, integers| {
-                with_values[i] *= integers;
-                squares[i] = integers * integers;
-            });
-            let squares = sum(&squares);
-            // The scale with the least squared error for these integers.
-            let refined = rounded(if squares == 0.0 { 0.0 } else { sum(&with_values) / squares });
-            let refined_error = attempt(quant, &lanes, refined, |_, _| ());
-            for (error, candidate) in [(clipped_error, clipped), (refined_error, refined)] {
-                if error < least {
-                    (least, scale) = (error, candidate);
-                }
+    let full = extremes(blocks) / f32x4::splat(range(quant).0 as f32);
+    let scales = if quant == Quant::Q4 { searched(quant, blocks, full) } else { rounded(full) };
+    let inverses = inverse(scales);
+    let integers = std::array::from_fn(|i| {
+        let bits = shifted(quant, blocks[i], inverses).to_array().map(f32::to_bits);
+        bits.map(|bits| bits.wrapping_sub(ROUNDING.to_bits()) as i32)
+    });
+    (scales.to_array().map(|scale| f16::from_f32(scale).to_bits()), integers)
+}
+
+/// The best scales that a few near `full` lead to. Of each, only the sums are made that say how far the scale with the
+/// least error for its integers brings the error down; the best one is then fitted once more, to the integers that it has
+/// itself.
+fn searched(quant: Quant, blocks: &Blocks, full: f32x4) -> f32x4 {
+    let (mut most, mut scales) = (f32x4::ZERO, f32x4::ZERO);
+    for part in TRIES {
+        let fit = Fit::of(quant, blocks, rounded(full * f32x4::splat(part)));
+        let candidates = fit.scales();
+        let gains = fit.gains(candidates);
+        let better = gains.simd_gt(most);
+        (most, scales) = (better.bitselect(gains, most), better.bitselect(candidates, scales));
+    }
+    let again = Fit::of(quant, blocks, scales);
+    let candidates = again.scales();
+    again.gains(candidates).simd_gt(again.gains(scales)).bitselect(candidates, scales)
+}
+
+/// What blocks and their integers at some scales have to do with each other.
+struct Fit {
+    /// Sums of numbers times integers.
+    products: f32x4,
+    /// Sums of the integers' squares.
+    squares: f32x4,
+}
+
+impl Fit {
+    #[inline(always)]
+    fn of(quant: Quant, blocks: &Blocks, scales: f32x4) -> Self {
+        let inverses = inverse(scales);
+        let (mut products, mut squares) = ([f32x4::ZERO; SUMS], [f32x4::ZERO; SUMS]);
+        for some in blocks.as_chunks::<SUMS>().0 {
+            for ((values, product), square) in some.iter().zip(&mut products).zip(&mut squares) {
+                let integers = shifted(quant, *values, inverses) - f32x4::splat(ROUNDING);
+                *product += *values * integers;
+                *square += integers * integers;
             }
         }
+        Self { products: sum(products), squares: sum(squares) }
     }
-    let mut integers = [0; BLOCK];
-    let inverse = f32x4::splat(inverse(scale));
-    for (to, from) in integers.as_chunks_mut().0.iter_mut().zip(&lanes) {
-        *to = nearest(quant, *from, inverse).to_array().map(|integer| integer as i32);
+
+    /// With the least squared error for these integers.
+    fn scales(&self) -> f32x4 {
+        let none = self.squares.simd_eq(f32x4::ZERO);
+        rounded(none.bitselect(f32x4::ZERO, self.products / self.squares))
     }
-    (f16::from_f32(scale).to_bits(), integers)
-}
 
-fn lanes(block: &[f32; BLOCK]) -> Lanes {
-    let four = |i: usize| [block[4 * i], block[4 * i + 1], block[4 * i + 2], block[4 * i + 3]];
-    std::array::from_fn(|i| f32x4::new(four(i)))
-}
-
-/// The first of the numbers of largest magnitude.
-fn extreme(block: &Lanes) -> f32 {
-    let most = fold(block, f32x4::fast_max, f32::max);
-    let least = fold(block, f32x4::fast_min, f32::min);
-    if most != -least {
-        return if most > -least { most } else { least };
+    /// How much less than the sum of the numbers' squares the squared error of these integers is at some scales.
+    fn gains(&self, scales: f32x4) -> f32x4 {
+        scales * (self.products + self.products - scales * self.squares)
     }
-    let mut values = block.iter().flat_map(|lanes| lanes.to_array());
-    values.find(|value| value.abs() == most).unwrap_or(0.0)
 }
 
-/// The nearest number that f16 has; a conversion there and back takes longer than all else here.
-fn rounded(scale: f32) -> f32 {
-    let scale = scale.clamp(-LARGEST, LARGEST);
-    if scale.abs() < NORMAL {
-        let magnitude = (scale.abs() + SUBNORMAL_ROUNDING) - SUBNORMAL_ROUNDING;
-        return magnitude.copysign(scale);
-    }
-    let bits = scale.to_bits();
-    f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
+fn sum([a, b, c, d]: [f32x4; SUMS]) -> f32x4 {
+    (a + b) + (c + d)
 }
 
-fn inverse(step: f32) -> f32 {
-    if step == 0.0 { 0.0 } else { 1.0 / step }
+/// The first of the numbers of largest magnitude of each block.
+fn extremes(blocks: &Blocks) -> f32x4 {
+    let most = blocks.iter().fold(blocks[0], |most, values| most.fast_max(*values)).to_array();
+    let least = blocks.iter().fold(blocks[0], |least, values| least.fast_min(*values)).to_array();
+    f32x4::new(std::array::from_fn(|lane| {
+        let (most, least) = (most[lane], least[lane]);
+        if most != -least {
+            return if most > -least { most } else { least };
+        }
+        let mut values = blocks.iter().map(|values| values.to_array()[lane]);
+        values.find(|value| value.abs() == most).unwrap_or(0.0)
+    }))
 }
 
-/// The nearest integers in range. Adding and taking away a large number rounds.
+/// The nearest numbers that f16 has; a conversion there and back takes longer than all else here.
+fn rounded(scales: f32x4) -> f32x4 {
+    let scales = scales.fast_max(f32x4::splat(-LARGEST)).fast_min(f32x4::splat(LARGEST));
+    let sizes = scales & f32x4::splat(EXPONENT);
+    let large = (sizes * f32x4::splat(F16_ROUNDING)).fast_max(f32x4::splat(SUBNORMAL_ROUNDING));
+    ((scales + large) - large) | (scales & f32x4::splat(-0.0))
+}
+
+fn inverse(scales: f32x4) -> f32x4 {
+    scales.simd_eq(f32x4::ZERO).bitselect(f32x4::ZERO, f32x4::ONE / scales)
+}
+
+/// The nearest integers in range, and [`ROUNDING`], the addition of which rounds.
 #[inline(always)]
-fn nearest(quant: Quant, values: f32x4, inverse: f32x4) -> f32x4 {
+fn shifted(quant: Quant, values: f32x4, inverses: f32x4) -> f32x4 {
     let (low, high) = range(quant);
-    let scaled = values * inverse;
-    let clipped = scaled.fast_max(f32x4::splat(low as f32)).fast_min(f32x4::splat(high as f32));
-    (clipped + f32x4::splat(ROUNDING)) - f32x4::splat(ROUNDING)
-}
-
-/// The squared error of a scale; `look` is shown its integers.
-#[inline(always)]
-fn attempt(quant: Quant, block: &Lanes, step: f32, mut look: impl FnMut(usize, f32x4)) -> f32 {
-    let inverse = f32x4::splat(inverse(step));
-    let mut errors = *block;
-    for (i, values) in block.iter().enumerate() {
-        let integers = nearest(quant, *values, inverse);
-        look(i, integers);
-        let difference = *values - integers * f32x4::splat(step);
-        errors[i] = difference * difference;
-    }
-    sum(&errors)
-}
-
-fn sum(values: &Lanes) -> f32 {
-    fold(values, |a, b| a + b, |a, b| a + b)
-}
-
-#[inline(always)]
-fn fold(values: &Lanes, join: impl Fn(f32x4, f32x4) -> f32x4, join_one: impl Fn(f32, f32) -> f32) -> f32 {
-    let four: [f32x4; 4] = std::array::from_fn(|i| join(values[i], values[i + 4]));
-    let [a, b, c, d] = join(join(four[0], four[2]), join(four[1], four[3])).to_array();
-    join_one(join_one(a, c), join_one(b, d))
+    let scaled = values * inverses;
+    scaled.fast_max(f32x4::splat(low as f32)).fast_min(f32x4::splat(high as f32)) + f32x4::splat(ROUNDING)
 }
 
 #[cfg(test)]
@@ -137,6 +148,7 @@ mod tests {
 
     #[test]
     fn scales_round_as_f16_does() {
+        let rounded = |scale| rounded(f32x4::splat(scale)).to_array()[0];
         // Every number of f16 with what lies between it and the next one.
         for bits in (0..=0x7bff).chain(0x8000..=0xfbff) {
             let exact = f16::from_bits(bits).to_f32();
@@ -153,11 +165,24 @@ mod tests {
 
     #[test]
     fn the_first_extreme_counts() {
-        let mut block = [0.5; BLOCK];
-        (block[7], block[20]) = (-2.0, 2.0);
-        assert_eq!(extreme(&lanes(&block)), -2.0);
-        block[20] = 3.0;
-        assert_eq!(extreme(&lanes(&block)), 3.0);
-        assert_eq!(extreme(&lanes(&[0.0; BLOCK])), 0.0);
+        let mut blocks = [f32x4::splat(0.5); BLOCK];
+        (blocks[7], blocks[20]) = (f32x4::new([-2.0, -2.0, 2.0, 0.5]), f32x4::new([2.0, 3.0, -2.0, -0.25]));
+        assert_eq!(extremes(&blocks).to_array(), [-2.0, 3.0, 2.0, 0.5]);
+        assert_eq!(extremes(&[f32x4::ZERO; BLOCK]).to_array(), [0.0; GROUP]);
+    }
+
+    #[test]
+    fn a_block_does_not_mind_its_neighbours() {
+        let value = |block: usize, i: usize| ((i * i * (block + 3) % 41) as f32 - 20.0) * 0.01;
+        let together = std::array::from_fn(|i| f32x4::new(std::array::from_fn(|block| value(block, i))));
+        for quant in Quant::ALL {
+            let (scales, integers) = quantize(quant, &together);
+            for block in 0..GROUP {
+                let alone = std::array::from_fn(|i| f32x4::splat(value(block, i)));
+                let (scale, alone) = quantize(quant, &alone);
+                assert_eq!(scales[block], scale[0]);
+                assert!(integers.iter().zip(&alone).all(|(four, one)| four[block] == one[0]));
+            }
+        }
     }
 }

@@ -14,5 +14,5 @@ mod unet;
 
 pub use engine::Engine;
 pub use run::Run;
-pub use transcoder::Transcoder;
+pub use transcoder::{FileHash, Transcoder};
 pub use unet::UNet;

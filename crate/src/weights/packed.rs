@@ -71,17 +71,26 @@ pub(super) struct PackedInfo {
 /// # Errors
 /// [`Error::Safetensors`] for an entry that does not parse or does not fit the tensors.
 pub(super) fn packed_tensors(file: &str, header: &Header) -> Result<BTreeMap<String, PackedInfo>> {
-    let Some(text) = header.metadata.get(METADATA_KEY) else { return Ok(BTreeMap::new()) };
     let damaged = |reason: String| Error::Safetensors { file: file.to_owned(), reason };
-    let described: BTreeMap<String, Description> = serde_json::from_str(text)
-        .map_err(|error| damaged(format!("its metadata entry `{METADATA_KEY}` does not parse: {error}")))?;
     let mut packed = BTreeMap::new();
-    for (name, description) in described {
+    for (name, description) in descriptions(file, header)? {
         let info = check(header, &name, description)
             .map_err(|reason| damaged(format!("packed tensor `{name}` {reason}")))?;
         packed.insert(name, info);
     }
     Ok(packed)
+}
+
+/// What the metadata say of the packed tensors of a file.
+///
+/// # Errors
+/// [`Error::Safetensors`] for an entry that does not parse.
+pub(super) fn descriptions(file: &str, header: &Header) -> Result<BTreeMap<String, Description>> {
+    let Some(text) = header.metadata.get(METADATA_KEY) else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(text).map_err(|error| {
+        let reason = format!("its metadata entry `{METADATA_KEY}` does not parse: {error}");
+        Error::Safetensors { file: file.to_owned(), reason }
+    })
 }
 
 fn check(header: &Header, name: &str, description: Description) -> std::result::Result<PackedInfo, String> {

@@ -70,7 +70,7 @@ export class App {
   offer(survey: Survey | undefined): void {
     showOffer(this.#model.origin === location.origin ? undefined : modelName(this.#model), survey);
     hideProgress();
-    this.#enter("offered", survey && survey.size - survey.kept);
+    this.#enter("offered", survey?.missing);
   }
 
   /** Says why the model cannot be offered. */

@@ -38,7 +38,11 @@ export function showOffer(model: string | undefined, survey: Survey | undefined)
   if (survey && survey.kept > 0) {
     showStatus(`${fileSize(survey.kept)} of ${fileSize(survey.size)} are here already`);
   } else {
-    showStatus(model ? `${model} is not in this browser yet` : "Fetched once, then kept in this browser");
+    const packed = survey && survey.size < survey.missing;
+    const room = packed ? `. Packed as it arrives, it takes ${fileSize(survey.size)} here` : "";
+    showStatus(
+      model ? `${model} is not in this browser yet${room}` : `Fetched once, then kept in this browser${room}`,
+    );
   }
 }
 

@@ -31,6 +31,12 @@ export type Quant = "q8" | "q6" | "q4" | "mixed";
 /** `none` leaves weights as they are published; `auto` takes what is kept, or decides by size. */
 export type QuantChoice = Quant | "none" | "auto";
 
+/** Addresses of the engine's code and of CLIP's merges. */
+export interface EngineFiles {
+  wasm: string;
+  merges: string;
+}
+
 export interface LoadParams {
   device: DeviceChoice;
   /** Lets the GPU compute in f16. */
@@ -44,13 +50,16 @@ export interface LoadParams {
   quant: QuantChoice;
   canvas: OffscreenCanvas;
   /** Addresses of what the worker fetches for itself, where its script does not know them. */
-  engineFiles?: { wasm: string; merges: string } | undefined;
+  engineFiles?: EngineFiles | undefined;
 }
 
 /** How large a model is, in bytes, and how much of it is in this browser. */
 export interface Survey {
+  /** Of its files as they are kept, which may be packed, and of what is kept of them. */
   size: number;
   kept: number;
+  /** Still to be fetched, in the size that it has where it comes from. */
+  missing: number;
   whole: boolean;
 }
 
@@ -136,7 +145,7 @@ export type Kind = keyof Requests;
 
 type PrepareEvent = { type: "prepare"; stage: string; loaded: number; total: number };
 
-/** `waiting` is for another tab that writes to the same model. */
+/** `waiting` is for another tab that writes to the same model; sizes are those that files have where they come from. */
 export type DownloadEvent = { type: "waiting" } | { type: "download"; loaded: number; total: number };
 export type VerifyEvent = { type: "waiting" } | { type: "checking"; loaded: number; total: number };
 export type SaveEvent = { type: "saving"; loaded: number; total: number };

@@ -93,8 +93,8 @@ async function* bytesOf(
 }
 
 /**
- * Cuts bytes into chunks from number `first` on, keeps them, and yields each when it is kept. Ends early at a chunk that
- * has another hash than the plan says.
+ * Cuts bytes into chunks from number `first` on and keeps them; yields each while it is being written, so that the next
+ * one fills up meanwhile. Ends early at a chunk that has another hash than the plan says. At its end all are kept.
  */
 async function* keepChunks(
   bytes: AsyncIterable<Uint8Array>,
@@ -102,15 +102,23 @@ async function* keepChunks(
   first: number,
 ): AsyncGenerator<Chunk> {
   let index = first;
-  for await (const data of inChunks(bytes, file.chunkSize)) {
-    const sha256 = await crypto.subtle.digest("SHA-256", data);
-    const expected = file.chunkSha256?.[index];
-    if (expected !== undefined && hex(sha256) !== expected) return;
-    const checkpoint = source.checkpoint?.();
-    const chunk = checkpoint ? { data, sha256, checkpoint } : { data, sha256 };
-    await store.putChunk(address, [file.path, index], chunk);
-    yield chunk;
-    index += 1;
+  let written = Promise.resolve();
+  try {
+    for await (const data of inChunks(bytes, file.chunkSize)) {
+      const sha256 = await crypto.subtle.digest("SHA-256", data);
+      const expected = file.chunkSha256?.[index];
+      if (expected !== undefined && hex(sha256) !== expected) return;
+      const checkpoint = await source.checkpoint?.();
+      const chunk = checkpoint ? { data, sha256, checkpoint } : { data, sha256 };
+      await written;
+      written = store.putChunk(address, [file.path, index], chunk);
+      // Its failure is thrown below, when it is waited for.
+      written.catch(() => {});
+      yield chunk;
+      index += 1;
+    }
+  } finally {
+    await written;
   }
 }
 

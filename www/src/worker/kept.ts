@@ -2,7 +2,7 @@
 import type { ModelSummary, VerifyEvent } from "../shared/protocol.ts";
 import { chunkCount, intactChunk } from "./file_download.ts";
 import { alone, unused } from "./locks.ts";
-import { type Plan, type PlannedFile, planBytes } from "./plan.ts";
+import { type Plan, type PlannedFile, planBytes, sourceBytes, sourceRatio } from "./plan.ts";
 import type { Wanted } from "./planner.ts";
 import { stopped } from "./retries.ts";
 import type { ChunkKey, ModelRecord, Store } from "./store.ts";
@@ -12,6 +12,17 @@ export async function keptBytes(store: Store, address: string, plan: Plan): Prom
   const files = new Map(plan.files.map((file) => [file.path, file]));
   const keys = await store.chunkKeys(address);
   return keys.reduce((sum, [path, index]) => sum + chunkLength(files.get(path), index), 0);
+}
+
+/** Bytes that are still to be fetched, in the size that they have where they come from. */
+export async function missingBytes(store: Store, address: string, plan: Plan): Promise<number> {
+  const files = new Map(plan.files.map((file) => [file.path, file]));
+  const all = plan.files.reduce((sum, file) => sum + sourceBytes(file), 0);
+  const kept = (await store.chunkKeys(address)).reduce((sum, [path, index]) => {
+    const file = files.get(path);
+    return file ? sum + sourceRatio(file) * chunkLength(file, index) : sum;
+  }, 0);
+  return Math.max(0, Math.round(all - kept));
 }
 
 function chunkLength(file: PlannedFile | undefined, index: number): number {

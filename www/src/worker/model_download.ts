@@ -3,9 +3,9 @@ import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { DownloadEvent, Survey } from "../shared/protocol.ts";
 import { completeFile } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
-import { keptBytes } from "./kept.ts";
+import { keptBytes, missingBytes } from "./kept.ts";
 import { alone } from "./locks.ts";
-import { type Plan, type Planned, type PlannedFile, planBytes } from "./plan.ts";
+import { type Plan, type Planned, type PlannedFile, planBytes, sourceBytes, sourceRatio } from "./plan.ts";
 import { bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
@@ -40,7 +40,8 @@ export class ModelDownload {
     const plan = known?.plan ?? (ask ? (await this.#plan()).plan : undefined);
     if (!plan) return undefined;
     const kept = await keptBytes(this.#store, this.#address, plan);
-    return { size: planBytes(plan), kept, whole: known?.finished !== undefined };
+    const missing = await missingBytes(this.#store, this.#address, plan);
+    return { size: planBytes(plan), kept, missing, whole: known?.finished !== undefined };
   }
 
   /** Fetches what is missing, and says what the model then consists of. */
@@ -86,25 +87,28 @@ export class ModelDownload {
 
   async #completeAs({ plan, contents }: Planned): Promise<Plan> {
     const [address, store] = [this.#address, this.#store];
-    const total = planBytes(plan);
-    await requireRoom(total - (await keptBytes(store, address, plan)));
+    const room = async () => planBytes(plan) - (await keptBytes(store, address, plan));
+    await requireRoom(await room());
     await this.#adopt(plan);
-    let loaded = 0;
-    const onBytes = (bytes: number) => {
-      loaded += bytes;
-      this.#options.emit({ type: "download", loaded: Math.min(loaded, total), total });
-    };
+    const total = plan.files.reduce((sum, file) => sum + sourceBytes(file), 0);
+    let before = 0;
     for (const file of plan.files) {
-      if (await store.file(address, file.path)) {
-        onBytes(file.size);
-        continue;
+      let loaded = 0;
+      const onBytes = (bytes: number) => {
+        loaded += bytes;
+        const fetched = Math.min(total, Math.round(before + loaded * sourceRatio(file)));
+        this.#options.emit({ type: "download", loaded: fetched, total });
+      };
+      if (await store.file(address, file.path)) onBytes(file.size);
+      else {
+        const read = contents.get(file.path);
+        const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
+        const onHashes = (hashes: string[]) => this.#note(plan, file, hashes);
+        await completeFile({ address, file, store, source, onBytes, onHashes }).catch(async (error) => {
+          throw asEaselError(error).code === "quota" ? await outOfRoom(await room()) : error;
+        });
       }
-      const read = contents.get(file.path);
-      const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
-      const onHashes = (hashes: string[]) => this.#note(plan, file, hashes);
-      await completeFile({ address, file, store, source, onBytes, onHashes }).catch(async (error) => {
-        throw asEaselError(error).code === "quota" ? await outOfRoom(total - loaded) : error;
-      });
+      before += sourceBytes(file);
     }
     const record = await store.model(address);
     await store.putModel(address, { started: Date.now(), ...record, plan, finished: Date.now() });
@@ -122,10 +126,20 @@ export class ModelDownload {
   /** Makes a plan the model's; kept files that another plan was about go. */
   async #adopt(plan: Plan): Promise<void> {
     const known = await this.#store.model(this.#address);
+    for (const file of plan.files) await this.#recall(file, known?.plan);
     const files = new Set(plan.files.map((file) => JSON.stringify(file)));
     for (const file of known?.plan.files ?? []) {
       if (!files.has(JSON.stringify(file))) await this.#store.dropFile(this.#address, file.path);
     }
     await this.#store.putModel(this.#address, { plan, started: known?.started ?? Date.now() });
+  }
+
+  /** Takes over what was noted of a file that is whole, and that a new plan says the same of. */
+  async #recall(file: PlannedFile, known: Plan | undefined): Promise<void> {
+    const old = known?.files.find(({ path }) => path === file.path);
+    if (!file.packing || file.chunkSha256 || !old?.chunkSha256) return;
+    const { chunkSha256, ...rest } = old;
+    const isSame = JSON.stringify(rest) === JSON.stringify(file);
+    if (isSame && (await this.#store.file(this.#address, file.path))) file.chunkSha256 = chunkSha256;
   }
 }

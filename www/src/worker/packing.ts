@@ -7,19 +7,23 @@ import type { Range } from "./host.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
 import type { ByteSource, Provider } from "./provider.ts";
 import { readHeader } from "./safetensors.ts";
+import type { MakeHash, SourceHash } from "./source_hash.ts";
 
-/** Makes a transcoder, or `undefined` where there is nothing to pack; the engine's `Transcoder.create`. */
-export type MakeTranscoder = (
-  path: string,
-  header: Uint8Array,
-  size: number,
-  quant: Quant,
-  sha256: string | undefined,
-) => Promise<Transcoder | undefined>;
+/** What is needed of the engine to pack. */
+export interface PackingTools {
+  /** `undefined` where there is nothing to pack. `header` is that of the file: length field and JSON. */
+  makeTranscoder(
+    file: { path: string; isCheckpoint: boolean; size: number; quant: Quant },
+    header: Uint8Array,
+  ): Promise<Transcoder | undefined>;
+  makeHash: MakeHash;
+}
 
 /** A file as its source has it, and what becomes of it. */
 export interface Packing {
   quant: Quant;
+  /** Whether it is a single-file checkpoint; otherwise it is of the part that its folder names. */
+  isCheckpoint?: boolean;
   source: Pick<PlannedFile, "size" | "sha256" | "validator">;
   /** Of the source's header: with another, bytes would be taken for others. */
   headerSha256: string;
@@ -38,12 +42,12 @@ const WEIGHTS = /^(unet|vae|text_encoder(_\d+)?)\/[^/]+\.safetensors$/;
 export class PackingProvider implements Provider {
   readonly #inner: Provider;
   readonly #choice: QuantChoice;
-  readonly #make: MakeTranscoder;
+  readonly #tools: PackingTools;
 
-  constructor(inner: Provider, choice: QuantChoice, make: MakeTranscoder) {
+  constructor(inner: Provider, choice: QuantChoice, tools: PackingTools) {
     this.#inner = inner;
     this.#choice = choice;
-    this.#make = make;
+    this.#tools = tools;
   }
 
   get address(): string {
@@ -52,13 +56,14 @@ export class PackingProvider implements Provider {
 
   async plan(chunkSize: number): Promise<Planned> {
     const { plan, contents } = await this.#inner.plan(chunkSize);
-    const weights = plan.files.filter(({ path }) => WEIGHTS.test(path));
+    const isWeights = ({ path }: PlannedFile) => path === plan.checkpoint || WEIGHTS.test(path);
+    const weights = plan.files.filter(isWeights);
     const bytes = weights.reduce((sum, { size }) => sum + size, 0);
     const quant = this.#choice === "auto" ? (bytes < SMALL_BYTES ? "none" : AUTOMATIC) : this.#choice;
     if (quant === "none") return { plan: { ...plan, quant }, contents };
     const files: PlannedFile[] = [];
     for (const file of plan.files) {
-      files.push(WEIGHTS.test(file.path) ? await this.#packed(plan, file, quant, chunkSize) : file);
+      files.push(isWeights(file) ? await this.#packed(plan, file, quant, chunkSize) : file);
     }
     return { plan: { ...plan, quant, files }, contents };
   }
@@ -73,19 +78,21 @@ export class PackingProvider implements Provider {
     const { packing } = file;
     if (!packing) return this.#inner.open(plan, file);
     const source = this.#inner.open(plan, original(file, packing));
-    return new PackedSource(file, packing, source, this.#make);
+    return new PackedSource(file, packing, source, this.#tools);
   }
 
   /** The file as it will be; its source's header has to be read for that. */
   async #packed(plan: Plan, file: PlannedFile, quant: Quant, chunkSize: number): Promise<PlannedFile> {
     const { path, size, sha256, validator } = file;
     const header = await readHeader(path, this.#inner.open(plan, file));
-    const transcoder = await this.#make(path, header, size, quant, sha256);
+    const isCheckpoint = path === plan.checkpoint;
+    const transcoder = await this.#tools.makeTranscoder({ path, isCheckpoint, size, quant }, header);
     if (!transcoder) return file;
     const { outputSize } = transcoder;
     transcoder.free();
     const source = { size, ...(sha256 && { sha256 }), ...(validator && { validator }) };
-    const packing = { quant, source, headerSha256: await sha256Hex(header) };
+    const headerSha256 = await sha256Hex(header);
+    const packing = { quant, ...(isCheckpoint && { isCheckpoint }), source, headerSha256 };
     return { path, size: outputSize, chunkSize, packing };
   }
 }
@@ -100,47 +107,75 @@ class PackedSource implements ByteSource {
   readonly #path: string;
   readonly #packing: Packing;
   readonly #source: ByteSource;
-  readonly #make: MakeTranscoder;
-  #checkpoint: ArrayBuffer | undefined;
+  readonly #tools: PackingTools;
+  #checkpoint: Promise<ArrayBuffer> | undefined;
 
-  constructor({ path, size }: PlannedFile, packing: Packing, source: ByteSource, make: MakeTranscoder) {
+  constructor({ path, size }: PlannedFile, packing: Packing, source: ByteSource, tools: PackingTools) {
     this.size = size;
     this.#path = path;
     this.#packing = packing;
     this.#source = source;
-    this.#make = make;
+    this.#tools = tools;
   }
 
-  checkpoint(): ArrayBuffer | undefined {
+  checkpoint(): Promise<ArrayBuffer> | undefined {
     return this.#checkpoint;
   }
 
   async *read(range: Range, checkpoint?: ArrayBuffer): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const transcoder = await this.#transcoder();
+    const header = await this.#header();
+    const transcoder = await this.#transcoder(header);
+    // The hash of the source goes over all of it, in order, up to its end.
+    const isToEnd = range.end === this.size && this.#packing.source.sha256 !== undefined;
+    const saved = isToEnd ? checkpoint : undefined;
+    let hash: SourceHash | undefined;
     try {
-      const saved = checkpoint && new Uint8Array(checkpoint);
-      const [first = 0, output = 0] = transcoder.begin(range.start, saved);
+      const [first = 0, output = 0] = transcoder.begin(range.start, saved && hashedBytes(saved));
+      if (isToEnd && (saved || output === 0)) hash = await this.#hash(header, saved);
       let at = output;
-      for await (const piece of this.#taken(transcoder, first)) {
+      let last: Taken | undefined;
+      for await (const taken of this.#taken(transcoder, first, hash)) {
         const from = Math.max(0, range.start - at);
-        const useful = piece.subarray(from, Math.max(from, range.end - at));
-        at += piece.length;
-        this.#checkpoint = transcoder.checkpoint()?.slice().buffer;
-        if (useful.length > 0) yield useful;
-        if (at >= range.end && range.end < this.size) return;
+        const useful = taken.bytes.subarray(from, Math.max(from, range.end - at));
+        at += taken.bytes.length;
+        if (useful.length > 0) {
+          if (last) yield this.#given(last);
+          last = { ...taken, bytes: useful };
+        }
+        if (at >= range.end && !hash) break;
       }
+      if (hash && (await hash.hex()) !== this.#packing.source.sha256) throw this.#damaged();
+      // What is last has proved right, and so has all that came before it.
+      if (last) yield this.#given(last);
     } finally {
       transcoder.free();
+      hash?.end();
     }
   }
 
-  async #transcoder(): Promise<Transcoder> {
-    const { quant, source, headerSha256 } = this.#packing;
+  #given({ bytes, checkpoint }: Taken): Uint8Array<ArrayBuffer> {
+    this.#checkpoint = checkpoint;
+    return bytes;
+  }
+
+  async #header(): Promise<Uint8Array<ArrayBuffer>> {
     const header = await readHeader(this.#path, this.#source);
-    if ((await sha256Hex(header)) !== headerSha256) throw this.#changed();
-    const transcoder = await this.#make(this.#path, header, source.size, quant, source.sha256);
+    if ((await sha256Hex(header)) !== this.#packing.headerSha256) throw this.#changed();
+    return header;
+  }
+
+  async #transcoder(header: Uint8Array): Promise<Transcoder> {
+    const { quant, source, isCheckpoint = false } = this.#packing;
+    const file = { path: this.#path, isCheckpoint, size: source.size, quant };
+    const transcoder = await this.#tools.makeTranscoder(file, header);
     if (transcoder?.outputSize !== this.size) throw this.#changed();
     return transcoder;
+  }
+
+  async #hash(header: Uint8Array, saved: ArrayBuffer | undefined): Promise<SourceHash> {
+    const hash = await this.#tools.makeHash(saved);
+    if (!saved) await hash.update(header);
+    return hash;
   }
 
   #changed(): EaselError {
@@ -148,17 +183,41 @@ class PackedSource implements ByteSource {
     return new EaselError("changed_file", `${this.#path} has changed at its source: ${how}`);
   }
 
-  /** All that comes out when the source is pushed from `first` on. */
-  async *#taken(transcoder: Transcoder, first: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    yield* drained(transcoder);
-    if (first === this.#packing.source.size) return;
-    for await (const piece of this.#source.read({ start: first, end: this.#packing.source.size })) {
+  #damaged(): EaselError {
+    const how = "its SHA-256 is not what its source says";
+    return new EaselError("damaged_file", `${this.#path} arrived damaged (${how}): load again`);
+  }
+
+  /** All that comes out when the source is pushed from `first` on, each piece with the hash at where its tensor begins. */
+  async *#taken(transcoder: Transcoder, first: number, hash: SourceHash | undefined): AsyncGenerator<Taken> {
+    let opened = transcoder.opened;
+    let checkpoint = hash?.save();
+    for (const bytes of drained(transcoder)) yield { bytes, checkpoint };
+    const { size } = this.#packing.source;
+    if (first === size) return;
+    for await (const piece of this.#source.read({ start: first, end: size })) {
       for (let at = 0; at < piece.length; ) {
-        at += transcoder.push(piece.subarray(at, at + PIECE));
-        yield* drained(transcoder);
+        const count = transcoder.push(piece.subarray(at, at + PIECE));
+        await hash?.update(piece.subarray(at, at + count));
+        at += count;
+        for (const bytes of drained(transcoder)) yield { bytes, checkpoint };
+        if (transcoder.opened === opened) continue;
+        opened = transcoder.opened;
+        checkpoint = hash?.save();
       }
     }
   }
+}
+
+/** A piece of the packed file, and what is needed to go on after it. */
+interface Taken {
+  bytes: Uint8Array<ArrayBuffer>;
+  checkpoint: Promise<ArrayBuffer> | undefined;
+}
+
+/** How many bytes a saved hash is of: its first number. */
+function hashedBytes(saved: ArrayBuffer): number {
+  return Number(new DataView(saved).getBigUint64(0, true));
 }
 
 function* drained(transcoder: Transcoder): Generator<Uint8Array<ArrayBuffer>> {

@@ -51,7 +51,17 @@ function filesOf(manifest: Manifest, chunkSize: number): PlannedFile[] {
   );
 }
 
-/** Bytes of all files. */
+/** Bytes of all files, as they are kept. */
 export function planBytes({ files }: Plan): number {
   return files.reduce((sum, file) => sum + file.size, 0);
+}
+
+/** Bytes that a file has where it comes from. */
+export function sourceBytes({ size, packing }: PlannedFile): number {
+  return packing?.source.size ?? size;
+}
+
+/** How many bytes of its source stand for each byte of a file, on average. */
+export function sourceRatio(file: PlannedFile): number {
+  return file.size > 0 ? sourceBytes(file) / file.size : 1;
 }

@@ -16,7 +16,7 @@ export interface ByteSource {
    */
   read(range: Range, checkpoint?: ArrayBuffer): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** What a later source needs to go on after the bytes that were read last; only some need anything. */
-  checkpoint?(): ArrayBuffer | undefined;
+  checkpoint?(): Promise<ArrayBuffer> | undefined;
 }
 
 /** A model in the place that it comes from. */

@@ -1,4 +1,4 @@
-import init, { Engine, type Run } from "easel-wasm";
+import { Engine, type Run } from "easel-wasm";
 import { version } from "../../../package.json";
 import { EaselError } from "../shared/errors.ts";
 import { formatInfotext } from "../shared/infotext.ts";
@@ -15,8 +15,8 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
-import { useMerges } from "./clip_merges.ts";
 import { type DeviceDecision, decideDevice } from "./device.ts";
+import { packingTools, startEngine } from "./engine_code.ts";
 import { beginUse } from "./locks.ts";
 import { LorasInUse } from "./loras_in_use.ts";
 import { USUAL } from "./model_download.ts";
@@ -26,7 +26,6 @@ import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
 import { feignTimestampQuery } from "./timestamp_query.ts";
-import { makeTranscoder } from "./transcoder.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -60,7 +59,7 @@ export class Session {
     engine.adoptStrategies(await keptStrategies(this.#adapter));
     const options = { ...USUAL, token: params.token, signal, emit };
     const published = providerOf(new URL(params.model), params.files, options);
-    const provider = new PackingProvider(published, params.quant, makeTranscoder);
+    const provider = new PackingProvider(published, params.quant, packingTools);
     const source = await ModelSource.open(provider, options);
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
@@ -172,14 +171,6 @@ function nextFrame(): Promise<void> {
       setTimeout(resolve, 0);
     }
   });
-}
-
-async function startEngine(files: LoadParams["engineFiles"]): Promise<void> {
-  if (!files) await init();
-  else {
-    useMerges(files.merges);
-    await init({ module_or_path: files.wasm });
-  }
 }
 
 async function createEngine(

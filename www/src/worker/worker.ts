@@ -1,4 +1,5 @@
-// Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store.
+// Entry of the worker: takes requests, gives events and replies. It owns the engine, the GPU and the model store. Under
+// another name it is the worker's own, which hashes.
 import { EaselError, toWire } from "../shared/errors.ts";
 import type {
   DownloadEvent,
@@ -9,6 +10,8 @@ import type {
   ToWorker,
   VerifyEvent,
 } from "../shared/protocol.ts";
+import { beginHash, packingTools } from "./engine_code.ts";
+import { serveHash } from "./hash_worker.ts";
 import { deleteModel, listKept, verifyModel } from "./kept.ts";
 import { ModelDownload, USUAL } from "./model_download.ts";
 import { PackingProvider } from "./packing.ts";
@@ -16,8 +19,8 @@ import { providerOf } from "./provider.ts";
 import { recognise } from "./recognise.ts";
 import { dropOldArchives, saveToArchive, saveToFolder } from "./saving.ts";
 import { Session } from "./session.ts";
+import { HASH_WORKER } from "./source_hash.ts";
 import { Store } from "./store.ts";
-import { makeTranscoder } from "./transcoder.ts";
 
 const session = new Session();
 const running = new Map<number, AbortController>();
@@ -86,7 +89,7 @@ async function keep(
     );
     // A LoRA is read as it is.
     const provider =
-      request.kind === "keepLora" ? published : new PackingProvider(published, "auto", makeTranscoder);
+      request.kind === "keepLora" ? published : new PackingProvider(published, "auto", packingTools);
     const download = new ModelDownload(provider, store, options);
     if (request.kind === "survey") return (await download.survey(request.params.ask)) ?? null;
     const plan = await download.complete();
@@ -130,9 +133,14 @@ function failRunning(event: Event, thrown: unknown): void {
   running.clear();
 }
 
-addEventListener("error", (event) => failRunning(event, event.error ?? event.message));
-addEventListener("unhandledrejection", (event) => failRunning(event, event.reason));
-addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  if (data.type === "abort") running.get(data.id)?.abort();
-  else void answer(data);
-});
+function serveEngine(): void {
+  addEventListener("error", (event) => failRunning(event, event.error ?? event.message));
+  addEventListener("unhandledrejection", (event) => failRunning(event, event.reason));
+  addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+    if (data.type === "abort") running.get(data.id)?.abort();
+    else void answer(data);
+  });
+}
+
+if (self.name === HASH_WORKER) serveHash(beginHash);
+else serveEngine();

@@ -33,6 +33,21 @@ pub(super) fn joined(url: &str, to: &str) -> String {
     }
 }
 
+/// Scheme and host of an address, with its port where it names one.
+pub(super) fn origin(url: &str) -> Option<&str> {
+    let host = url.find("://")? + 3;
+    let end = url.get(host..)?.find(['/', '?', '#']).map_or(url.len(), |at| host + at);
+    url.get(..end)
+}
+
+/// Whether nobody on the way can read what is sent to an origin.
+pub(super) fn is_private(origin: &str) -> bool {
+    let own = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+    let is_own =
+        |own: &str| origin.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    origin.starts_with("https://") || own.into_iter().any(is_own)
+}
+
 /// The folder of a hub at a commit; `None` for what is no folder of a hub, or of a commit already.
 pub(super) fn pinned(base: &str, commit: Option<&str>) -> Option<String> {
     let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -58,6 +73,28 @@ mod tests {
             assert_eq!(joined(url, to), expected);
         }
         assert_eq!(joined("https://a.example", "z"), "https://a.example/z");
+    }
+
+    #[test]
+    fn origins() {
+        for (url, expected) in [
+            ("https://a.example/x?y", Some("https://a.example")),
+            ("https://a.example:8443?y/z", Some("https://a.example:8443")),
+            ("https://a.example@b.example/x", Some("https://a.example@b.example")),
+            ("https://a.example", Some("https://a.example")),
+            ("a.example/x", None),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
+        for (origin, expected) in [
+            ("https://a.example", true),
+            ("http://a.example", false),
+            ("http://127.0.0.1:80", true),
+            ("http://127.0.0.1.a.example", false),
+            ("http://localhost", true),
+        ] {
+            assert_eq!(is_private(origin), expected, "{origin}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use easel::error::Error;
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
+
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Remote {
@@ -78,8 +80,8 @@ impl Answer {
         self.header("location").filter(|_| is_redirect)
     }
 
-    /// The answer when it has bytes; `None` when the file is not there.
-    pub(super) fn checked(self, path: &str) -> Result<Option<Self>, Failure> {
+    /// The answer of `url` when it has bytes; `None` when the file is not there.
+    pub(super) fn checked(self, path: &str, url: &str, access: &Access) -> Result<Option<Self>, Failure> {
         let status = self.response.status().as_u16();
         let is_page = self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         match status {
@@ -90,17 +92,14 @@ impl Answer {
             }
             200 | 206 => Ok(Some(self)),
             404 | 410 => match self.header("x-error-code") {
-                Some("RepoNotFound" | "RevisionNotFound") => {
-                    let reason = "there is no such model or revision: check the spelling".to_owned();
-                    Err(refused("model_not_found", reason))
+                reason @ Some("RepoNotFound" | "RevisionNotFound") => {
+                    Err(Failure::Final(access.refusal(url, path, status, reason)))
                 }
                 _ => Ok(None),
             },
             401 | 403 => {
-                let reason = format!(
-                    "the server refused {path} ({status}): the model may be private, gated or misspelt"
-                );
-                Err(refused("forbidden", reason))
+                let reason = self.header("x-error-code");
+                Err(Failure::Final(access.refusal(url, path, status, reason)))
             }
             408 | 425 | 429 | 500 | 502 | 503 | 504 => {
                 let wanted = self.header("retry-after").and_then(|text| text.trim().parse().ok());

@@ -16,7 +16,7 @@ pub struct Operands {
 enum Other {
     Weight(Weight),
     /// Keys, which are the values too: `x` are the queries of one head.
-    Keys(Tensor<3>),
+    Keys(Box<Tensor<3>>),
 }
 
 /// Longest side of the picture that a convolution's rows are laid out as.
@@ -36,7 +36,7 @@ impl Operands {
             }
         };
         let (channels, other) = match operation {
-            Operation::Attention => (n, Other::Keys(Tensor::zeros([1, k, n], device))),
+            Operation::Attention => (n, Other::Keys(Box::new(Tensor::zeros([1, k, n], device)))),
             Operation::Linear | Operation::Conv2d => {
                 (k / taps, Other::Weight(Weight::zeros(quant, taps, k, n, device)))
             }
@@ -59,7 +59,7 @@ impl Operands {
             Other::Weight(weight) => weight,
             Other::Keys(keys) => {
                 let shape = Attention { heads: 1, causal: false };
-                return attention_by(strategy, x, keys.clone(), keys.clone(), shape);
+                return attention_by(strategy, x, *keys.clone(), *keys.clone(), shape);
             }
         };
         match self.product.operation {

@@ -176,7 +176,7 @@ async fn write_shards(
         }
         let path = format!("{folder}/{name}");
         if !target.has(&path) {
-            write_file(weights, Recipe::new(shard), &path, target).await?;
+            write_file(weights, Recipe::new(shard, None), &path, target).await?;
         }
     }
     let path = format!("{folder}/{stem}.safetensors.index.json");

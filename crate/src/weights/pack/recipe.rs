@@ -34,6 +34,8 @@ pub(super) struct Item {
     /// In the source.
     pub(super) info: TensorInfo,
     pub(super) form: Form,
+    /// Whether the source has the transpose of the matrix.
+    pub(super) is_transposed: bool,
 }
 
 impl Item {
@@ -46,7 +48,7 @@ impl Item {
             None if odd && matches!(info.dtype, Dtype::F16 | Dtype::Bf16) => Form::Single,
             None => Form::Same,
         };
-        Self { name: name.to_owned(), info: info.clone(), form }
+        Self { name: name.to_owned(), info: info.clone(), form, is_transposed: false }
     }
 
     /// In the packed file.
@@ -89,9 +91,10 @@ struct Entry<'a> {
 }
 
 impl Recipe {
-    /// Of these tensors, in this order. No name may come twice, those of scales included.
-    pub(super) fn new(items: Vec<Item>) -> Self {
-        let header = header(&items);
+    /// Of these tensors, in this order. No name may come twice, those of scales included. `entry` is one for the metadata,
+    /// key and value.
+    pub(super) fn new(items: Vec<Item>, entry: Option<(&str, String)>) -> Self {
+        let header = header(&items, entry);
         let mut end = header.len() as u64;
         let mut step = |item: Item| {
             let start = end;
@@ -107,7 +110,7 @@ impl Recipe {
     }
 }
 
-fn header(items: &[Item]) -> Vec<u8> {
+fn header(items: &[Item], entry: Option<(&str, String)>) -> Vec<u8> {
     let mut entries = serde_json::Map::new();
     let mut described = BTreeMap::new();
     let mut at = 0;
@@ -134,6 +137,9 @@ fn header(items: &[Item]) -> Vec<u8> {
         }
     }
     let mut metadata = json!({ "format": "pt" });
+    if let Some((key, value)) = entry {
+        metadata[key] = json!(value);
+    }
     if !described.is_empty() {
         metadata[METADATA_KEY] = json!(json!(described).to_string());
     }

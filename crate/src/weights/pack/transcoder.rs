@@ -1,15 +1,13 @@
 //! One file of weights, packed as its bytes arrive.
 
-use std::ops::Range;
-
 use super::check_names;
 use super::recipe::{Item, Recipe, Step};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::quantization::Policy;
-use crate::weights::hash::FileHash;
 use crate::weights::packed::packed_tensors;
-use crate::weights::safetensors;
+use crate::weights::safetensors::{self, Header};
+use crate::weights::single_file::{METADATA_KEY, Packable, Renamed};
 
 /// Where a [`Transcoder`] begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,68 +18,69 @@ pub struct Start {
     pub output: u64,
 }
 
-/// Packs one safetensors file of a part: takes its bytes in order and gives those of the packed file in order. It holds
-/// one tensor in its packed form and a few rows of the original.
+/// Packs one safetensors file: takes its bytes in order and gives those of the packed file in order. It holds one tensor
+/// in its packed form and a few rows of the original, and a matrix that a checkpoint has transposed as a whole.
 ///
 /// The tensors are those of [`pack_part`](super::pack_part). The size of the packed file is known at once.
 pub struct Transcoder {
     file: String,
-    size: u64,
     recipe: Recipe,
-    /// What the original must hash to.
-    sha256: Option<String>,
-    hash: Option<FileHash>,
     header: Option<Vec<u8>>,
-    /// Length field and JSON of the original.
-    source_header: Vec<u8>,
     /// Tensor that is being written, or next.
     next: usize,
     writer: Option<Writer>,
     /// Byte of the original that comes next.
     at: u64,
-    checkpoint: Option<Vec<u8>>,
+    /// What that was when the tensor became the next one.
+    opened: u64,
 }
 
 impl Transcoder {
     /// Of the file `file` of `size` bytes that begins with `header` (length field and JSON) and holds weights of the part
-    /// `part`. `sha256`, if given, is what the whole original must hash to, in lower-case hexadecimal. `None` when there
-    /// is nothing to pack, such as in a file that is packed already.
+    /// `part`. `None` when there is nothing to pack, such as in a file that is packed already.
     ///
     /// # Errors
     /// [`Error::Safetensors`] for a damaged header; [`Error::Config`] for names that packing would give twice.
-    pub fn new(
+    pub fn of_part(
         file: &str,
         header: &[u8],
         size: u64,
         part: &str,
         policy: &Policy,
-        sha256: Option<String>,
     ) -> Result<Option<Self>> {
-        let (_, json) = header.split_at_checked(8).unwrap_or_default();
-        let parsed = safetensors::parse_header(file, json, size)?;
-        if !packed_tensors(file, &parsed)?.is_empty() {
+        let Some(parsed) = unpacked(file, header, size)? else { return Ok(None) };
+        let items = parsed.tensors.iter().map(|(name, info)| Item::new(policy, part, name, info)).collect();
+        Self::new(file, items, None)
+    }
+
+    /// Of a single-file checkpoint. The packed file has the tensors of all parts as `PART/NAME`, and the configs in its
+    /// metadata; [`SingleFileSource`](crate::weights::single_file::SingleFileSource) shows it as it shows the original.
+    ///
+    /// # Errors
+    /// Those of [`Self::of_part`], and of opening a checkpoint.
+    pub fn of_checkpoint(file: &str, header: &[u8], size: u64, policy: &Policy) -> Result<Option<Self>> {
+        let Some(parsed) = unpacked(file, header, size)? else { return Ok(None) };
+        if parsed.metadata.contains_key(METADATA_KEY) {
             return Ok(None);
         }
-        let mut items: Vec<Item> =
-            parsed.tensors.iter().map(|(name, info)| Item::new(policy, part, name, info)).collect();
+        let Packable { tensors, contents } = Packable::new(file, &parsed)?;
+        let item = |(part, tensor): &(&str, Renamed)| Item {
+            name: format!("{part}/{}", tensor.name()),
+            is_transposed: tensor.is_transposed(),
+            ..Item::new(policy, part, tensor.name(), &tensor.info())
+        };
+        Self::new(file, tensors.iter().map(item).collect(), Some((METADATA_KEY, contents)))
+    }
+
+    fn new(file: &str, mut items: Vec<Item>, entry: Option<(&str, String)>) -> Result<Option<Self>> {
         items.sort_by_key(|item| (item.info.range.start, item.info.range.end));
         if items.iter().all(|item| item.scale().is_none()) {
             return Ok(None);
         }
         check_names(file, &items)?;
-        let mut transcoder = Self {
-            file: file.to_owned(),
-            size,
-            recipe: Recipe::new(items),
-            sha256,
-            hash: None,
-            header: None,
-            source_header: header.to_vec(),
-            next: 0,
-            writer: None,
-            at: 0,
-            checkpoint: None,
-        };
+        let recipe = Recipe::new(items, entry);
+        let mut transcoder =
+            Self { file: file.to_owned(), recipe, header: None, next: 0, writer: None, at: 0, opened: 0 };
         transcoder.begin(0, None)?;
         Ok(Some(transcoder))
     }
@@ -92,71 +91,48 @@ impl Transcoder {
         self.recipe.size()
     }
 
-    /// Starts anew, as near before byte `output` of the packed file as it can. With the `checkpoint` of an earlier
-    /// transcoder of the same file, the hash of the whole original is still checked; without one, only when all of it is
-    /// pushed.
+    /// Starts anew, as near before byte `output` of the packed file as it can. `source` is what [`Self::opened`] said when
+    /// byte `output` was about to be taken, for those who need the bytes of the original from there on without a gap.
     ///
     /// # Errors
-    /// [`Error::Config`] for a checkpoint of another file or of bytes after `output`.
-    pub fn begin(&mut self, output: u64, checkpoint: Option<&[u8]>) -> Result<Start> {
-        let header = self.recipe.header.len() as u64;
-        // In the header no tensor has begun.
-        let checkpoint = checkpoint.filter(|_| output >= header);
-        (self.writer, self.header, self.checkpoint) = (None, None, None);
-        self.next = match checkpoint {
-            Some(bytes) => {
-                let (next, hash) = self.resumed(bytes, output).ok_or_else(|| self.foreign_checkpoint())?;
-                self.hash = Some(hash);
-                next
-            }
-            None => {
-                self.hash = (output < header && self.sha256.is_some()).then(FileHash::default);
-                if let Some(hash) = &mut self.hash {
-                    hash.update(&self.source_header);
-                }
-                self.recipe.steps.partition_point(|step| step.output.end <= output)
-            }
+    /// [`Error::Config`] for a `source` that is of other bytes.
+    pub fn begin(&mut self, output: u64, source: Option<u64>) -> Result<Start> {
+        (self.writer, self.header) = (None, None);
+        let steps = &self.recipe.steps;
+        let in_header = output < self.recipe.header.len() as u64;
+        self.next = match source {
+            Some(source) => steps.partition_point(|step| step.item.info.range.start < source),
+            None if in_header => 0,
+            None => steps.partition_point(|step| step.output.end <= output),
         };
-        if output < header {
-            self.next = 0;
+        let first = steps.get(self.next);
+        let start = first.map(|step| step.item.info.range.start);
+        self.at = source.or(start).unwrap_or_else(|| self.end());
+        let mut begins = first.map_or(self.recipe.size(), |step| step.output.start);
+        if in_header {
             self.header = Some(self.recipe.header.clone());
+            begins = 0;
         }
-        let first = self.recipe.steps.get(self.next);
-        self.at = first.map_or(self.size, |step| step.item.info.range.start);
-        let output = match self.header {
-            Some(_) => 0,
-            None => first.map_or(self.recipe.size(), |step| step.output.start),
-        };
+        if begins > output || (in_header && self.next > 0) {
+            let reason = format!("{} does not lead to byte {output}", self.at);
+            return Err(Error::Config { file: self.file.clone(), field: "source".to_owned(), reason });
+        }
         self.open()?;
-        Ok(Start { source: self.at, output })
-    }
-
-    fn foreign_checkpoint(&self) -> Error {
-        let reason = "is not of this file".to_owned();
-        Error::Config { file: self.file.clone(), field: "checkpoint".to_owned(), reason }
-    }
-
-    fn resumed(&self, checkpoint: &[u8], output: u64) -> Option<(usize, FileHash)> {
-        let hash = FileHash::restore(checkpoint)?;
-        let next = self.recipe.steps.partition_point(|step| step.item.info.range.start < hash.bytes());
-        let step = self.recipe.steps.get(next)?;
-        (step.item.info.range.start == hash.bytes() && step.output.start <= output).then_some((next, hash))
+        Ok(Start { source: self.at, output: begins })
     }
 
     /// Takes the next bytes of the original and tells how many of them: it stops at the end of a tensor, whose new form
-    /// must then be taken before more is pushed.
+    /// must then be taken before more is pushed. Tensors that are of no use are passed over.
     ///
     /// # Errors
-    /// [`Error::Config`] for numbers that are not finite; [`Error::DamagedFile`] at the last byte of an original with
-    /// another hash than it must have.
+    /// [`Error::Config`] for numbers that are not finite.
     pub fn push(&mut self, bytes: &[u8]) -> Result<usize> {
         let Some(Step { item, .. }) = self.recipe.steps.get(self.next) else { return Ok(bytes.len()) };
-        let wanted = usize::try_from(item.info.range.end - self.at).unwrap_or(usize::MAX);
+        let before = self.at < item.info.range.start;
+        let until = if before { item.info.range.start } else { item.info.range.end };
+        let wanted = usize::try_from(until - self.at).unwrap_or(usize::MAX);
         let bytes = bytes.get(..wanted).unwrap_or(bytes);
-        if let Some(hash) = &mut self.hash {
-            hash.update(bytes);
-        }
-        if let Some(writer) = &mut self.writer {
+        if let Some(writer) = self.writer.as_mut().filter(|_| !before) {
             writer.push(bytes)?;
         }
         self.at += bytes.len() as u64;
@@ -178,8 +154,7 @@ impl Transcoder {
             if let Some(bytes) = writer.take() {
                 return Ok(Some(bytes));
             }
-            let range = self.current();
-            if self.at < range.end {
+            if self.at < self.end() {
                 return Ok(None);
             }
             self.next += 1;
@@ -187,39 +162,37 @@ impl Transcoder {
         }
     }
 
-    /// What [`Self::begin`] needs to go on with the hash of the original from the tensor on that was taken from last;
-    /// `None` when the hash is not looked at, or no tensor was begun.
+    /// Byte of the original from which on it has to be pushed to get what is taken next, and nothing of what lies before
+    /// it.
     #[must_use]
-    pub fn checkpoint(&self) -> Option<&[u8]> {
-        self.checkpoint.as_deref()
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
-    /// Bytes of the current tensor in the original.
-    fn current(&self) -> Range<u64> {
-        let range = self.recipe.steps.get(self.next).map(|step| step.item.info.range.clone());
-        range.unwrap_or(self.size..self.size)
+    /// Where the next tensor ends in the original; the last one's end when there is none.
+    fn end(&self) -> u64 {
+        let step = self.recipe.steps.get(self.next).or(self.recipe.steps.last());
+        step.map_or(0, |step| step.item.info.range.end)
     }
 
     fn open(&mut self) -> Result<()> {
-        self.writer = None;
-        let Some(step) = self.recipe.steps.get(self.next) else { return Ok(()) };
-        self.writer = Some(Writer::new(&self.file, &step.item));
-        self.checkpoint = self.hash.as_ref().map(FileHash::save);
+        self.opened = self.at;
+        self.writer = self.recipe.steps.get(self.next).map(|step| Writer::new(&self.file, &step.item));
         self.close()
     }
 
     /// Finishes the current tensor when all its bytes have come.
     fn close(&mut self) -> Result<()> {
-        if self.at < self.current().end {
+        if self.at < self.end() {
             return Ok(());
-        }
-        if self.at == self.size
-            && let Some(hash) = self.hash.take()
-            && self.sha256.as_ref().is_some_and(|expected| hash.hex() != *expected)
-        {
-            let reason = "its SHA-256 is not what its source says".to_owned();
-            return Err(Error::DamagedFile { file: self.file.clone(), reason });
         }
         self.writer.as_mut().map_or(Ok(()), Writer::finish)
     }
+}
+
+/// The header of a file in which no tensor is packed.
+fn unpacked(file: &str, header: &[u8], size: u64) -> Result<Option<Header>> {
+    let (_, json) = header.split_at_checked(8).unwrap_or_default();
+    let parsed = safetensors::parse_header(file, json, size)?;
+    Ok(packed_tensors(file, &parsed)?.is_empty().then_some(parsed))
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::quantization::{BLOCK, GROUP, Packed, Packer};
 use crate::weights::convert::append_f32;
 use crate::weights::safetensors::Dtype;
+use crate::weights::single_file::turned;
 
 /// Most bytes that [`Writer::take`] gives at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -16,10 +17,22 @@ pub(super) struct Writer {
 }
 
 enum State {
+    /// The transpose, until all of it has come.
+    Transposed {
+        file: String,
+        item: Item,
+        bytes: Vec<u8>,
+    },
     Same(Vec<u8>),
-    Single { numbers: Numbers, bytes: Vec<u8> },
+    Single {
+        numbers: Numbers,
+        bytes: Vec<u8>,
+    },
     Packing(Box<Packing>),
-    Packed { packed: Packed, taken: usize },
+    Packed {
+        packed: Packed,
+        taken: usize,
+    },
 }
 
 impl Writer {
@@ -27,6 +40,9 @@ impl Writer {
     pub(super) fn new(file: &str, item: &Item) -> Self {
         let numbers = Numbers { dtype: item.info.dtype.clone(), rest: Vec::new() };
         let state = match item.form {
+            _ if item.is_transposed => {
+                State::Transposed { file: file.to_owned(), item: item.clone(), bytes: Vec::new() }
+            }
             Form::Same => State::Same(Vec::new()),
             Form::Single => State::Single { numbers, bytes: Vec::new() },
             Form::Packed { quant, layout, is_table } => State::Packing(Box::new(Packing {
@@ -47,7 +63,7 @@ impl Writer {
     /// [`Error::Config`] for numbers that cannot be packed because they are not finite.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.state {
-            State::Same(all) => all.extend_from_slice(bytes),
+            State::Same(all) | State::Transposed { bytes: all, .. } => all.extend_from_slice(bytes),
             State::Single { numbers, bytes: all } => {
                 let mut values = Vec::new();
                 numbers.append(bytes, &mut values);
@@ -69,6 +85,13 @@ impl Writer {
                 packing.flush()?;
                 State::Packed { packed: packing.packer.finish(), taken: 0 }
             }
+            State::Transposed { file, item, bytes } => {
+                let bytes = turned(&bytes, &item.info.shape, &item.info.dtype);
+                let mut writer = Self::new(&file, &Item { is_transposed: false, ..item });
+                writer.push(&bytes)?;
+                writer.finish()?;
+                writer.state
+            }
             other => other,
         };
         Ok(())
@@ -78,7 +101,7 @@ impl Writer {
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let ready = match &mut self.state {
             State::Same(bytes) | State::Single { bytes, .. } => std::mem::take(bytes),
-            State::Packing(_) => Vec::new(),
+            State::Packing(_) | State::Transposed { .. } => Vec::new(),
             State::Packed { packed, taken } => next_piece(packed, taken),
         };
         (!ready.is_empty()).then_some(ready)

@@ -47,15 +47,27 @@ impl Folder {
         source: &dyn Source,
         companions: &Companions,
     ) -> Result<Self> {
-        let encoders = whole(checkpoint)?;
-        scheduler::check(checkpoint)?;
-        let prediction = match companions.prediction {
-            Some(prediction) => prediction,
-            None => prediction(checkpoint, encoders.first.kind, source).await?,
+        let prediction = match (companions.prediction, decided(checkpoint)?) {
+            (Some(prediction), _) | (None, Some(prediction)) => prediction,
+            (None, None) => {
+                let (file, told) = (checkpoint.file, scheduler::telling(checkpoint));
+                scheduler::by_numbers(source, file, told.map(|(_, info)| info)).await?
+            }
         };
+        let mut folder = Self::predicting(checkpoint, prediction)?;
+        folder.tokenizers(&companions.merges)?;
+        Ok(folder)
+    }
+
+    /// All but tokenizers, of a model that predicts what is said.
+    ///
+    /// # Errors
+    /// As [`super::SingleFileSource::open`].
+    pub(super) fn predicting(checkpoint: &Checkpoint<'_>, prediction: Prediction) -> Result<Self> {
+        let encoders = whole(checkpoint)?;
         let xl = encoders.second.is_some();
         let mut folder = Self::default();
-        let pooled = folder.text_encoders(checkpoint, &encoders, &companions.merges)?;
+        let pooled = folder.text_encoders(checkpoint, &encoders)?;
         let factor = folder.vae(checkpoint, xl)?;
         let lcm =
             folder.unet(checkpoint, pooled, pixels(checkpoint, prediction, xl).map(|size| size / factor))?;
@@ -76,39 +88,44 @@ impl Folder {
         checkpoint: &Checkpoint<'_>,
         tensors: Vec<Renamed>,
     ) -> Result<()> {
-        self.parts.insert(path, PartFile::new(checkpoint.file, tensors)?);
+        self.parts.insert(path, PartFile::new(checkpoint.file, tensors, None)?);
         Ok(())
     }
 
     /// Gives the width of a pooled text, where there is a second encoder.
-    fn text_encoders(
-        &mut self,
-        checkpoint: &Checkpoint<'_>,
-        encoders: &Encoders,
-        merges: &str,
-    ) -> Result<Option<usize>> {
+    fn text_encoders(&mut self, checkpoint: &Checkpoint<'_>, encoders: &Encoders) -> Result<Option<usize>> {
         let (first, tensors) = text_encoder::read(checkpoint, encoders.first)?;
         self.weights("text_encoder/model.safetensors", checkpoint, tensors)?;
         self.json("text_encoder/config.json", &configs::text_encoder(&first));
-        let vocabulary = if merges.is_empty() { None } else { Some(tokenizer::vocabulary(merges)?) };
-        if let Some(vocabulary) = &vocabulary {
-            let open_clip = encoders.first.kind == Kind::OpenClip;
-            self.texts.insert("tokenizer/vocab.json", vocabulary.clone());
-            self.texts.insert("tokenizer/merges.txt", merges.into());
-            let config = tokenizer::config(open_clip, first.max_position_embeddings);
-            self.texts.insert("tokenizer/tokenizer_config.json", config);
-        }
+        let open_clip = encoders.first.kind == Kind::OpenClip;
+        let config = tokenizer::config(open_clip, first.max_position_embeddings);
+        self.json("tokenizer/tokenizer_config.json", &config);
         let Some(second) = encoders.second else { return Ok(None) };
         let (second, tensors) = text_encoder::read(checkpoint, second)?;
         self.weights("text_encoder_2/model.safetensors", checkpoint, tensors)?;
         self.json("text_encoder_2/config.json", &configs::text_encoder(&second));
-        if let Some(vocabulary) = vocabulary {
-            self.texts.insert("tokenizer_2/vocab.json", vocabulary);
-            self.texts.insert("tokenizer_2/merges.txt", merges.into());
-            let config = tokenizer::config(true, second.max_position_embeddings);
-            self.texts.insert("tokenizer_2/tokenizer_config.json", config);
-        }
+        let config = tokenizer::config(true, second.max_position_embeddings);
+        self.json("tokenizer_2/tokenizer_config.json", &config);
         Ok(second.projection_dim)
+    }
+
+    /// Makes the tokenizers that there are configs of; without merges there are none.
+    pub(super) fn tokenizers(&mut self, merges: &str) -> Result<()> {
+        if merges.is_empty() {
+            self.texts.retain(|path, _| !path.starts_with("tokenizer"));
+            return Ok(());
+        }
+        let vocabulary = tokenizer::vocabulary(merges)?;
+        for [config, vocab, merges_path] in [
+            ["tokenizer/tokenizer_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"],
+            ["tokenizer_2/tokenizer_config.json", "tokenizer_2/vocab.json", "tokenizer_2/merges.txt"],
+        ] {
+            if self.texts.contains_key(config) {
+                self.texts.insert(vocab, vocabulary.clone());
+                self.texts.insert(merges_path, merges.into());
+            }
+        }
+        Ok(())
     }
 
     /// Gives the pixels per latent along a side.
@@ -165,15 +182,20 @@ fn whole(checkpoint: &Checkpoint<'_>) -> Result<Encoders> {
     Ok(Encoders { first, second: text_encoder::second(checkpoint) })
 }
 
-async fn prediction(checkpoint: &Checkpoint<'_>, encoder: Kind, source: &dyn Source) -> Result<Prediction> {
+/// What the UNet predicts; `None` where only its numbers tell.
+///
+/// # Errors
+/// As [`super::SingleFileSource::open`].
+pub(super) fn decided(checkpoint: &Checkpoint<'_>) -> Result<Option<Prediction>> {
+    let encoders = whole(checkpoint)?;
+    scheduler::check(checkpoint)?;
     if let Some(prediction) = scheduler::said(checkpoint) {
-        return Ok(prediction);
+        return Ok(Some(prediction));
     }
     let input = checkpoint.dimension(&format!("{}input_blocks.0.0.weight", unet::PREFIX), 1)?;
     // Stable Diffusion 2 for inpainting was published for the noise only.
-    let either = encoder == Kind::OpenClip && input == LATENT_CHANNELS;
-    let velocity = either && scheduler::velocity_by_numbers(checkpoint, source).await?;
-    Ok(if velocity { Prediction::Velocity } else { Prediction::Epsilon })
+    let either = encoders.first.kind == Kind::OpenClip && input == LATENT_CHANNELS;
+    Ok((!either).then_some(Prediction::Epsilon))
 }
 
 /// Height and width of the pictures that the model was trained on.

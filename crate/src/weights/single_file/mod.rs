@@ -8,6 +8,7 @@ mod checkpoint;
 mod configs;
 mod folder;
 mod original_names;
+mod packed;
 mod part;
 mod scheduler;
 mod text_encoder;
@@ -24,6 +25,8 @@ use crate::weights::source::{LocalBoxFuture, Source, check_path};
 use checkpoint::Checkpoint;
 use folder::Folder;
 pub use original_names::original_names;
+pub(super) use packed::{METADATA_KEY, Packable};
+pub(super) use part::{Renamed, turned};
 pub use scheduler::Prediction;
 
 /// Endings of pickles. A pickle under another name fails as a damaged header.
@@ -70,7 +73,7 @@ pub struct SingleFileSource {
 }
 
 impl SingleFileSource {
-    /// Reads the header of `file` of `checkpoint`.
+    /// Reads the header of `file` of `checkpoint`, which may have been packed.
     ///
     /// # Errors
     /// [`Error::UnsupportedClass`] for a pickle, for a file without UNet, text encoder or VAE, and for tensors of other
@@ -84,7 +87,10 @@ impl SingleFileSource {
         refuse_pickle(&file)?;
         let header = safetensors::read_header(checkpoint.as_ref(), &file).await?;
         let parsed = Checkpoint { file: &file, header: &header };
-        let folder = Folder::of(&parsed, checkpoint.as_ref(), &companions).await?;
+        let folder = match packed::contents(&file, &header)? {
+            Some(contents) => contents.folder(&parsed, checkpoint.as_ref(), &companions).await?,
+            None => Folder::of(&parsed, checkpoint.as_ref(), &companions).await?,
+        };
         Ok(Self { checkpoint, file, config: companions.config, folder })
     }
 
@@ -100,6 +106,18 @@ impl SingleFileSource {
             }
         }
         Ok(found)
+    }
+
+    /// First byte in the checkpoint of the weights of the part `folder`; `None` for one that has none.
+    #[must_use]
+    pub fn start_of(&self, folder: &str) -> Option<u64> {
+        let is_it = |path: &str| path.split('/').next() == Some(folder);
+        self.folder
+            .parts
+            .iter()
+            .find(|(path, _)| is_it(path))
+            .and_then(|(_, part)| part.tensors().first())
+            .map(|tensor| tensor.info().range.start)
     }
 
     /// The config folder, with the size of the file, where that has it.

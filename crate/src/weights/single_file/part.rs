@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::weights::safetensors::{Dtype, TensorInfo};
@@ -18,7 +19,7 @@ const ALIGNMENT: usize = 8;
 
 /// A tensor of a part by its new name, and where its numbers are in the checkpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Renamed {
+pub(in crate::weights) struct Renamed {
     name: String,
     dtype: Dtype,
     /// Of the new tensor.
@@ -82,12 +83,22 @@ impl Renamed {
         Some(tensor)
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::weights) fn name(&self) -> &str {
         &self.name
     }
 
     pub(super) fn shape(&self) -> &[usize] {
         &self.shape
+    }
+
+    /// Format and new shape, with the place in the checkpoint.
+    pub(in crate::weights) fn info(&self) -> TensorInfo {
+        TensorInfo { dtype: self.dtype.clone(), shape: self.shape.clone(), range: self.range.clone() }
+    }
+
+    /// Whether its numbers stand in the checkpoint as [`turned`] gives them back.
+    pub(in crate::weights) fn is_transposed(&self) -> bool {
+        self.transposed
     }
 
     fn bytes(&self) -> u64 {
@@ -101,18 +112,22 @@ impl Renamed {
             return source.read(file, start + range.start..start + range.end).await;
         }
         let matrix = source.read(file, self.range.clone()).await?;
-        let number = self.dtype.bytes().unwrap_or(1) as usize;
-        let (rows, columns) =
-            (self.shape.first().copied().unwrap_or(0), self.shape.last().copied().unwrap_or(0));
-        let transposed: Vec<u8> = (0..rows)
-            .flat_map(|row| (0..columns).map(move |column| (column * rows + row) * number))
-            .flat_map(|at| matrix.get(at..at + number).unwrap_or_default())
-            .copied()
-            .collect();
+        let transposed = turned(&matrix, &self.shape, &self.dtype);
         let short =
             || Error::Io { file: file.to_owned(), reason: "fewer bytes came than were asked for".into() };
         transposed.get(range.start as usize..range.end as usize).map(<[u8]>::to_vec).ok_or_else(short)
     }
+}
+
+/// The bytes of a matrix of shape `shape`, of those of its transpose.
+pub(in crate::weights) fn turned(transpose: &[u8], shape: &[usize], dtype: &Dtype) -> Vec<u8> {
+    let number = dtype.bytes().unwrap_or(1) as usize;
+    let (rows, columns) = (shape.first().copied().unwrap_or(0), shape.last().copied().unwrap_or(0));
+    (0..rows)
+        .flat_map(|row| (0..columns).map(move |column| (column * rows + row) * number))
+        .flat_map(|at| transpose.get(at..at + number).unwrap_or_default())
+        .copied()
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -134,11 +149,11 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// `file` is the checkpoint's, for errors.
+    /// `file` is the checkpoint's, for errors; `metadata` is what the header says beside the tensors.
     ///
     /// # Errors
     /// [`Error::Safetensors`] when two tensors get one name.
-    pub(super) fn new(file: &str, mut tensors: Vec<Renamed>) -> Result<Self> {
+    pub(super) fn new(file: &str, mut tensors: Vec<Renamed>, metadata: Option<Value>) -> Result<Self> {
         tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
         let mut entries = BTreeMap::new();
         let mut end = 0;
@@ -147,16 +162,13 @@ impl PartFile {
             end += tensor.bytes();
             let entry =
                 Entry { dtype: tensor.dtype.name(), shape: &tensor.shape, data_offsets: (start, end) };
-            if entries.insert(&tensor.name, entry).is_some() {
+            if entries.insert(tensor.name.as_str(), json!(entry)).is_some() {
                 let reason = format!("two of its tensors stand for `{}`", tensor.name);
                 return Err(Error::Safetensors { file: file.to_owned(), reason });
             }
         }
-        let failed = |error: serde_json::Error| Error::Safetensors {
-            file: file.to_owned(),
-            reason: error.to_string(),
-        };
-        let mut json = serde_json::to_vec(&entries).map_err(failed)?;
+        entries.extend(metadata.map(|metadata| ("__metadata__", metadata)));
+        let mut json = json!(entries).to_string().into_bytes();
         json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
         let mut header = (json.len() as u64).to_le_bytes().to_vec();
         header.append(&mut json);
@@ -172,6 +184,11 @@ impl PartFile {
     /// In bytes.
     pub(super) fn size(&self) -> u64 {
         self.starts.last().copied().unwrap_or_default()
+    }
+
+    /// In the order of the checkpoint.
+    pub(super) fn tensors(&self) -> &[Renamed] {
+        &self.tensors
     }
 
     /// The bytes `range`, which must lie in the file; `checkpoint` holds the tensors' numbers as `file`.
@@ -226,7 +243,7 @@ mod tests {
             Renamed::whole("empty", &info(&[0], 32..32)),
             Renamed::matrix("matrix", &info(&[2, 1, 1, 1], 52..56)),
         ];
-        let part = PartFile::new("c", tensors).unwrap();
+        let part = PartFile::new("c", tensors, None).unwrap();
         let read = |range| block_on(part.read(&source, "c", range)).unwrap();
         let whole = read(0..part.size());
         assert_eq!(whole.len() as u64, part.size());
@@ -256,6 +273,6 @@ mod tests {
         assert_eq!(Renamed::transpose("a", &info(&[4], 0..8)), None);
         assert_eq!(Renamed::transpose("a", &info(&[1 << 13, 1 << 13], 0..1 << 27)), None);
         let twice = vec![Renamed::whole("a", &info(&[1], 0..2)), Renamed::whole("a", &info(&[1], 2..4))];
-        assert_eq!(PartFile::new("c", twice).unwrap_err().code(), "bad_safetensors");
+        assert_eq!(PartFile::new("c", twice, None).unwrap_err().code(), "bad_safetensors");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Shapes do not tell noise from velocity. In this order it is said by: the user; marker tensors (`v_pred`, `ztsnr`),
 //! which tools for SDXL write; the file's metadata (ModelSpec). Stable Diffusion 2 was published both ways before there
-//! were markers, and says it only by its numbers, see [`velocity_by_numbers`]. Everything else predicts the noise.
+//! were markers, and says it only by its numbers, see [`by_numbers`]. Everything else predicts the noise.
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use super::checkpoint::Checkpoint;
 use super::unet;
 use crate::error::Result;
 use crate::weights::convert::append_f32;
+use crate::weights::safetensors::TensorInfo;
 use crate::weights::source::Source;
 
 /// Markers of noise schedules that are not those of Stable Diffusion: of Playground 2.5, and of CosXL.
@@ -48,6 +49,14 @@ impl Prediction {
             _ => None,
         }
     }
+
+    /// The name that diffusers gives it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Epsilon => "epsilon",
+            Self::Velocity => "v_prediction",
+        }
+    }
 }
 
 /// Refuses schedules that are not implemented.
@@ -73,28 +82,36 @@ pub(super) fn said(checkpoint: &Checkpoint<'_>) -> Option<Prediction> {
     by_name.or_else(by_architecture)
 }
 
-/// Whether Stable Diffusion 2 predicts the velocity, by the spread of a bias near the UNet's output. The base model
-/// and its descendants lie below [`VELOCITY_DEVIATION`], those trained on for the velocity above; ComfyUI decides by the
-/// same number (`comfy/supported_models.py`, `SD20.model_type`). It is a rule of thumb, hence the last to be asked.
+/// The tensor by whose numbers [`by_numbers`] tells, by its name in the checkpoint: the first norm's bias of the last
+/// transformer.
+pub(super) fn telling<'a>(checkpoint: &Checkpoint<'a>) -> Option<(&'a str, &'a TensorInfo)> {
+    let tensors = checkpoint.below(unet::PREFIX).into_iter();
+    let last_block = tensors.filter(|(name, _)| name.starts_with("output_blocks."));
+    let biases = last_block.filter(|(name, _)| name.ends_with(".1.transformer_blocks.0.norm1.bias"));
+    let number = |name: &str| name.split('.').nth(1).and_then(|number| number.parse::<usize>().ok());
+    biases.max_by_key(|(name, _)| number(name))
+}
+
+/// What Stable Diffusion 2 predicts, by the spread of a bias near the UNet's output. The base model and its descendants
+/// lie below [`VELOCITY_DEVIATION`], those trained on for the velocity above; ComfyUI decides by the same number
+/// (`comfy/supported_models.py`, `SD20.model_type`). It is a rule of thumb, hence the last to be asked.
 ///
 /// # Errors
 /// Those of the source.
-pub(super) async fn velocity_by_numbers(checkpoint: &Checkpoint<'_>, source: &dyn Source) -> Result<bool> {
-    let tensors = checkpoint.below(unet::PREFIX);
-    let last_block = tensors.iter().filter(|(name, _)| name.starts_with("output_blocks."));
-    let biases = last_block.filter(|(name, _)| name.ends_with(".1.transformer_blocks.0.norm1.bias"));
-    let number = |name: &str| name.split('.').nth(1).and_then(|number| number.parse::<usize>().ok());
-    let Some((_, info)) = biases.max_by_key(|(name, _)| number(name)) else { return Ok(false) };
-    if info.range.end - info.range.start > MAX_BIAS_BYTES {
-        return Ok(false);
-    }
-    let bytes = source.read(checkpoint.file, info.range.clone()).await?;
+pub(super) async fn by_numbers(
+    source: &dyn Source,
+    file: &str,
+    telling: Option<&TensorInfo>,
+) -> Result<Prediction> {
+    let small = telling.filter(|info| info.range.end - info.range.start <= MAX_BIAS_BYTES);
+    let Some(info) = small else { return Ok(Prediction::Epsilon) };
+    let bytes = source.read(file, info.range.clone()).await?;
     let mut numbers = Vec::new();
     append_f32(&info.dtype, &bytes, &mut numbers);
     let count = numbers.len().max(1) as f64;
     let mean = numbers.iter().map(|number| f64::from(*number)).sum::<f64>() / count;
     let variance = numbers.iter().map(|number| (f64::from(*number) - mean).powi(2)).sum::<f64>() / count;
-    Ok(variance.sqrt() > VELOCITY_DEVIATION)
+    Ok(if variance.sqrt() > VELOCITY_DEVIATION { Prediction::Velocity } else { Prediction::Epsilon })
 }
 
 /// `scheduler/scheduler_config.json` as the published models of the family have it.

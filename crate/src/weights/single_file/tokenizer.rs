@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::weights::source::MAX_VOCABULARY_BYTES;
@@ -50,17 +50,16 @@ pub(super) fn vocabulary(merges: &str) -> Result<Vec<u8>> {
 }
 
 /// `tokenizer_config.json`. OpenAI's encoder is padded with the end mark, OpenCLIP's with id 0, which is `!`.
-pub(super) fn config(open_clip: bool, max_length: usize) -> Vec<u8> {
+pub(super) fn config(open_clip: bool, max_length: usize) -> Value {
     let pad = if open_clip { "!" } else { END };
-    let config = json!({
+    json!({
         "tokenizer_class": "CLIPTokenizer",
         "model_max_length": max_length,
         "bos_token": BEGIN,
         "eos_token": END,
         "unk_token": END,
         "pad_token": pad,
-    });
-    config.to_string().into_bytes()
+    })
 }
 
 #[cfg(test)]
