@@ -159,7 +159,9 @@ test("a model is packed as `easel import` packs it, and mended with the same byt
     const requests = mounted.seen.length;
     expect(await complete(address, CHUNK, "auto")(page)).toBe("whole");
     expect(mounted.seen.length).toBe(requests);
+    expect(await page.evaluate((to) => lab.quantOf(to), address)).toBe("mixed");
     expect(await complete(address, CHUNK, "none")(page)).toBe("whole");
+    expect(await page.evaluate((to) => lab.quantOf(to), address)).toBe("none");
     expect((await hashes(page, address))[unet]).toBe(sha256(hosted.files.get(unet) as Buffer));
     server.mount("golden/small", hosted);
     const small = server.address("golden/small");

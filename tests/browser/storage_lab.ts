@@ -190,6 +190,11 @@ const Lab = {
     return found;
   },
 
+  /** What the list of models says that a model was packed to. */
+  async quantOf(address: string): Promise<string | undefined> {
+    return (await listKept(await Store.open(), "model")).find((model) => model.address === address)?.quant;
+  },
+
   async isWhole(address: string): Promise<boolean> {
     return (await listKept(await Store.open(), "model")).some(
       (model) => model.address === address && model.whole,

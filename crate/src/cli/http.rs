@@ -3,6 +3,7 @@
 pub(super) mod access;
 mod address;
 mod answer;
+pub(super) mod model_address;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use easel::weights::source::Source;
 
 use super::http::HttpSource;
 use super::http::access::Access;
+use super::http::model_address::model_address;
 use super::model::{CheckpointOptions, ModelFiles};
 use super::pack::{copy_texts, finish, texts};
 use super::packed_folder::PackedFolder;
@@ -34,7 +35,7 @@ const TEXTS_OF_TOKENIZER: &[&str] = &[
 #[derive(Args)]
 pub(super) struct Import {
     /// Folder in diffusers layout, single-file checkpoint (.safetensors), `owner/name` of the hub, or address (https) of
-    /// a folder or of a checkpoint.
+    /// a folder, of a checkpoint, or of a model's page on the hub.
     source: String,
     /// Folder to write; it must not exist. An import that was interrupted goes on.
     #[arg(long)]
@@ -62,7 +63,7 @@ pub(super) async fn run(options: &Import) -> Result<()> {
         return from_disk(place, options).await;
     }
     let access = Access::new(&options.hub, options.token_file.as_deref())?;
-    let http = HttpSource::new(&address(&options.source, &options.hub)?, access)?;
+    let http = HttpSource::new(&model_address(&options.source, &options.hub)?, access)?;
     let of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
     let now = || http.progress();
     let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
@@ -131,30 +132,4 @@ async fn import_parts(
         import_part(source, part.folder(), &options.quant, options.shard_mib << 20, folder).await?;
     }
     Ok(())
-}
-
-/// Address of a folder, with a slash at its end, or of a checkpoint.
-fn address(source: &str, hub: &str) -> Result<String> {
-    let is_address = |text: &str| text.starts_with("https://") || text.starts_with("http://");
-    let refused = |name: &str, reason: String| Error::Parameter { name: name.to_owned(), reason };
-    if is_address(source) {
-        let source = source.trim_end_matches("model_index.json");
-        let whole = source.ends_with('/') || source.ends_with(".safetensors");
-        return Ok(if whole { source.to_owned() } else { format!("{source}/") });
-    }
-    let is_name = |text: &str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        !text.is_empty() && !text.starts_with('.') && text.chars().all(known)
-    };
-    match source.split_once('/') {
-        Some((owner, name)) if is_name(owner) && is_name(name) && is_address(hub) => {
-            Ok(format!("{}/{owner}/{name}/resolve/main/", hub.trim_end_matches('/')))
-        }
-        Some((owner, name)) if is_name(owner) && is_name(name) => {
-            Err(refused("hub", format!("must be an address (https), not {hub:?}")))
-        }
-        _ => {
-            Err(refused("source", format!("is no folder, file, `owner/name` or address (https): {source:?}")))
-        }
-    }
 }

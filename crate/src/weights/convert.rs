@@ -20,6 +20,21 @@ pub fn append_f32(dtype: &Dtype, bytes: &[u8], numbers: &mut Vec<f32>) {
     }
 }
 
+/// A number in any format that a single one comes in: scripts write alphas as whole numbers too. `None` for others.
+#[must_use]
+pub fn scalar(dtype: &Dtype, bytes: &[u8]) -> Option<f32> {
+    match dtype {
+        Dtype::F64 => bytes.first_chunk().map(|bytes| f64::from_le_bytes(*bytes) as f32),
+        Dtype::I64 => bytes.first_chunk().map(|bytes| i64::from_le_bytes(*bytes) as f32),
+        Dtype::I32 => bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes) as f32),
+        _ => {
+            let mut numbers = Vec::new();
+            append_f32(dtype, bytes, &mut numbers);
+            numbers.first().copied()
+        }
+    }
+}
+
 /// A number of f16, in operations that vector units have: WebAssembly has no conversion.
 #[inline(always)]
 fn half(bits: u16) -> f32 {
@@ -55,6 +70,18 @@ mod tests {
             let exact = f32::from_bits(u32::from(bits) << 16);
             assert!(*brain == exact || (brain.is_nan() && exact.is_nan()), "{bits:#x}");
         }
+    }
+
+    #[test]
+    fn single_numbers_come_in_more_formats() {
+        let four = |dtype: &Dtype, bytes: &[u8]| assert_eq!(scalar(dtype, bytes), Some(4.0), "{dtype:?}");
+        four(&Dtype::F64, &4.0_f64.to_le_bytes());
+        four(&Dtype::F32, &4.0_f32.to_le_bytes());
+        four(&Dtype::F16, &f16::from_f32(4.0).to_le_bytes());
+        four(&Dtype::I64, &4_i64.to_le_bytes());
+        four(&Dtype::I32, &4_i32.to_le_bytes());
+        assert_eq!(scalar(&Dtype::Other("F8_E4M3".into()), &[1]), None);
+        assert_eq!(scalar(&Dtype::F64, &[0; 4]), None);
     }
 
     #[test]

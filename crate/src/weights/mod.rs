@@ -170,6 +170,20 @@ impl<'s> Weights<'s> {
         Ok(numbers)
     }
 
+    /// The number of a tensor that has one, in any format of [`convert::scalar`].
+    ///
+    /// # Errors
+    /// Those of [`Self::read_f32`].
+    pub async fn read_scalar(&self, name: &str) -> Result<f32> {
+        let entry = self.shaped(name, &[1])?;
+        let bytes = entry.info.range.end - entry.info.range.start;
+        if entry.info.dtype.bytes() != Some(bytes) {
+            return Err(self.unreadable(name, entry));
+        }
+        let number = self.read_exactly(entry, entry.info.range.clone()).await?;
+        convert::scalar(&entry.info.dtype, &number).ok_or_else(|| self.unreadable(name, entry))
+    }
+
     /// The bytes of a tensor as they are in the file, piece by piece.
     ///
     /// # Errors
@@ -240,7 +254,23 @@ impl<'s> Weights<'s> {
         self.files.get(entry.file).unwrap_or(&self.place).clone()
     }
 
+    /// The tensor of this name and shape, in a format that is read.
     fn checked(&self, name: &str, expected_shape: &[usize]) -> Result<&Entry> {
+        let entry = self.shaped(name, expected_shape)?;
+        // A format of unknown width leaves the shape unchecked against the bytes: nothing may be allocated by it.
+        if entry.packed.is_none() && !convert::readable(&entry.info.dtype) {
+            return Err(self.unreadable(name, entry));
+        }
+        Ok(entry)
+    }
+
+    fn unreadable(&self, name: &str, entry: &Entry) -> Error {
+        let dtype = entry.info.dtype.name().to_owned();
+        Error::UnsupportedDtype { file: self.file(entry), tensor: name.to_owned(), dtype }
+    }
+
+    /// The tensor of this name and shape.
+    fn shaped(&self, name: &str, expected_shape: &[usize]) -> Result<&Entry> {
         let missing = || Error::MissingTensor { file: self.place.clone(), tensor: name.to_owned() };
         let entry = self.find(name).ok_or_else(missing)?;
         if !aliases::same_layout(expected_shape, entry.shape()) {
@@ -250,14 +280,6 @@ impl<'s> Weights<'s> {
                 expected: expected_shape.to_vec(),
                 found: entry.shape().to_vec(),
             });
-        }
-        if entry.packed.is_some() {
-            return Ok(entry);
-        }
-        // A format of unknown width leaves the shape unchecked against the bytes: nothing may be allocated by it.
-        if !convert::readable(&entry.info.dtype) {
-            let dtype = entry.info.dtype.name().to_owned();
-            return Err(Error::UnsupportedDtype { file: self.file(entry), tensor: name.to_owned(), dtype });
         }
         Ok(entry)
     }

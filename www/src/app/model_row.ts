@@ -32,7 +32,7 @@ export class ModelRow {
 
   show(model: ModelSummary): void {
     this.#model = model;
-    const { size, kept, whole, started, commit, licence } = model;
+    const { size, kept, whole, started, quant, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
     this.#title.replaceChildren(page ? link(name, page) : span(name), span(amount));
@@ -40,6 +40,7 @@ export class ModelRow {
       whole ? "whole" : "unfinished",
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
     ];
+    if (quant !== "none") facts.push(`packed to ${quant}`);
     if (!page) facts.push("from this device");
     if (commit !== undefined) facts.push(`commit ${commit.slice(0, 7)}`);
     this.#facts.replaceChildren(facts.join(" · "));

@@ -78,6 +78,8 @@ export interface ModelSummary {
   /** Milliseconds since 1970. */
   started: number;
   whole: boolean;
+  /** What its weights were packed to when they came; `none` for those that are kept as they were published. */
+  quant: Quant | "none";
   /** Commit of a hub that it is of. */
   commit: string | undefined;
   licence: Licence | undefined;

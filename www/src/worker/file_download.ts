@@ -98,9 +98,10 @@ async function* bytesOf(
  */
 async function* keepChunks(
   bytes: AsyncIterable<Uint8Array>,
-  { address, file, store, source }: FileDownload,
+  download: FileDownload,
   first: number,
 ): AsyncGenerator<Chunk> {
+  const { file, source } = download;
   let index = first;
   let written = Promise.resolve();
   try {
@@ -108,18 +109,28 @@ async function* keepChunks(
       const sha256 = await crypto.subtle.digest("SHA-256", data);
       const expected = file.chunkSha256?.[index];
       if (expected !== undefined && hex(sha256) !== expected) return;
-      const checkpoint = await source.checkpoint?.();
-      const chunk = checkpoint ? { data, sha256, checkpoint } : { data, sha256 };
+      const checkpoint = source.checkpoint?.();
       await written;
-      written = store.putChunk(address, [file.path, index], chunk);
+      written = keepChunk(download, index, { data, sha256 }, checkpoint);
       // Its failure is thrown below, when it is waited for.
       written.catch(() => {});
-      yield chunk;
+      yield { data, sha256 };
       index += 1;
     }
   } finally {
     await written;
   }
+}
+
+/** Writes a chunk, with what its source needs to go on after it. */
+async function keepChunk(
+  { address, file, store }: FileDownload,
+  index: number,
+  chunk: Chunk,
+  asked: Promise<ArrayBuffer> | undefined,
+): Promise<void> {
+  const checkpoint = await asked;
+  return store.putChunk(address, [file.path, index], checkpoint ? { ...chunk, checkpoint } : chunk);
 }
 
 /** The bytes in pieces of `chunkSize`; the last one is what is left. */

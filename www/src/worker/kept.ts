@@ -44,7 +44,8 @@ async function summary(store: Store, address: string, record: ModelRecord): Prom
   const { plan, started, finished } = record;
   const [size, kept] = [planBytes(plan), await keptBytes(store, address, plan)];
   const { commit, licence } = plan;
-  return { address, size, kept, started, whole: finished !== undefined, commit, licence };
+  const quant = plan.files.find(({ packing }) => packing)?.packing?.quant ?? "none";
+  return { address, size, kept, started, whole: finished !== undefined, quant, commit, licence };
 }
 
 /** Reads all that is kept of a model and drops what is not what it was; returns the paths of damaged files. */

@@ -172,7 +172,7 @@ class PackedSource implements ByteSource {
     return transcoder;
   }
 
-  async #hash(header: Uint8Array, saved: ArrayBuffer | undefined): Promise<SourceHash> {
+  async #hash(header: Uint8Array<ArrayBuffer>, saved: ArrayBuffer | undefined): Promise<SourceHash> {
     const hash = await this.#tools.makeHash(saved);
     if (!saved) await hash.update(header);
     return hash;
@@ -196,11 +196,15 @@ class PackedSource implements ByteSource {
     const { size } = this.#packing.source;
     if (first === size) return;
     for await (const piece of this.#source.read({ start: first, end: size })) {
-      for (let at = 0; at < piece.length; ) {
-        const count = transcoder.push(piece.subarray(at, at + PIECE));
-        await hash?.update(piece.subarray(at, at + count));
-        at += count;
+      // The hash takes the piece over, as a whole wherever no tensor begins in it.
+      const { length } = piece;
+      let hashed = 0;
+      for (let at = 0; at < length; ) {
+        at += transcoder.push(piece.subarray(at, at + PIECE));
         for (const bytes of drained(transcoder)) yield { bytes, checkpoint };
+        if (at < length && transcoder.opened === opened) continue;
+        await hash?.update(piece.subarray(hashed, at));
+        hashed = at;
         if (transcoder.opened === opened) continue;
         opened = transcoder.opened;
         checkpoint = hash?.save();

@@ -6,8 +6,8 @@ import type { FromHashWorker, ToHashWorker } from "./hash_worker.ts";
 
 /** A hash in the making. */
 export interface SourceHash {
-  /** Takes the next bytes; they are the caller's again at once. Waits while many of them are not hashed yet. */
-  update(bytes: Uint8Array): Promise<void>;
+  /** Takes the next bytes over: nobody else may use them from now on. Waits while many of them are not hashed yet. */
+  update(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** What `MakeHash` needs to go on after the bytes that came so far. */
   save(): Promise<ArrayBuffer>;
   /** Of the bytes that came so far, in lower-case hex. */
@@ -23,7 +23,7 @@ export type MakeHash = (saved?: ArrayBuffer) => Promise<SourceHash>;
 export const HASH_WORKER = "easel hash";
 
 /** Bytes that the worker may be behind. */
-const MOST_BEHIND = 4 << 20;
+const MOST_BEHIND = 8 << 20;
 
 /** A hash that is made at once, where it is asked for. */
 export class DirectHash implements SourceHash {
@@ -36,7 +36,7 @@ export class DirectHash implements SourceHash {
     this.#hash = hash;
   }
 
-  async update(bytes: Uint8Array): Promise<void> {
+  async update(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     this.#hash.update(bytes);
   }
 
@@ -92,11 +92,12 @@ export class WorkerHash implements SourceHash {
     }
   }
 
-  async update(bytes: Uint8Array): Promise<void> {
-    const copy = bytes.slice().buffer;
-    const { byteLength } = copy;
+  async update(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { byteLength } = bytes;
+    // To copy what came over the network takes long, and is needed only where others have a part of it.
+    const { buffer } = byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
     this.#behind += byteLength;
-    const done = this.#ask({ type: "update", bytes: copy }, [copy]).then(() => {
+    const done = this.#ask({ type: "update", bytes: buffer }, [buffer]).then(() => {
       this.#behind -= byteLength;
     });
     // What fails is said to whoever waits next.

@@ -21,10 +21,11 @@ export async function weightsKind(name: string, source: ByteSource): Promise<Wei
   const tensors = await tensorNames(name, source);
   const has = (prefixes: readonly string[]) =>
     tensors.some((tensor) => prefixes.some((prefix) => tensor.startsWith(prefix)));
+  // Some tools leave names of LoRAs in the checkpoints that they merged them into.
+  if (has([UNET]) && REST.every(has)) return "checkpoint";
   if (tensors.some((tensor) => LORA.test(tensor))) return "lora";
   if (tensors.length > 0 && tensors.every((tensor) => EMBEDDING.test(tensor))) return "embedding";
   if (!has([UNET])) return "part";
-  if (REST.every(has)) return "checkpoint";
   const lack = "it lacks the text encoder or the VAE";
   throw new EaselError(
     "not_a_model_file",

@@ -151,10 +151,7 @@ impl LoraFile {
         let down = weights.read_f32(&layer.down.tensor, &layer.down.shape).await?;
         let up = weights.read_f32(&layer.up.tensor, &layer.up.shape).await?;
         let scale = match &layer.alpha {
-            Some(tensor) => {
-                let alpha = weights.read_f32(tensor, &[1]).await?.first().copied().unwrap_or_default();
-                alpha / layer.rank as f32
-            }
+            Some(tensor) => weights.read_scalar(tensor).await? / layer.rank as f32,
             None => self.alphas.scale(layer.name.part, module, layer.rank),
         };
         for (tensor, finite) in [

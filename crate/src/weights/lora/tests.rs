@@ -34,6 +34,8 @@ fn scales() {
         tensor("lora_unet_a.lora_up.weight", &[5, 4], 2.0),
     ];
     assert_eq!(scale(&layer), 1.0);
+    let whole = NamedTensor { data: TensorData::I64(vec![6]), ..tensor("lora_unet_a.alpha", &[], 0.0) };
+    assert_eq!(scale(&[&layer[..], &[whole]].concat()), 1.5);
     for shape in [&[][..], &[1]] {
         let alpha = tensor("lora_unet_a.alpha", shape, 6.0);
         assert_eq!(scale(&[&layer[..], &[alpha]].concat()), 1.5);

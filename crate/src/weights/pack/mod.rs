@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::convert::readable;
 use super::source::{LocalBoxFuture, MemorySource, Source, check_path};
 use super::{Entry, Prefer, Weights, pieces};
 use crate::error::{Error, Result};
@@ -151,7 +152,7 @@ async fn write_part(
     let mut items: Vec<(usize, Item)> = weights.entries.iter().map(item).collect();
     items.sort_by_key(|(file, item)| (*file, item.info.range.start, item.info.range.end));
     let items: Vec<Item> = items.into_iter().map(|(_, item)| item).collect();
-    check_names(&weights.place, &items)?;
+    check(&weights.place, &items)?;
     write_shards(weights, folder, split(items, shard_bytes), target).await
 }
 
@@ -213,8 +214,16 @@ async fn write_file(
     Ok(())
 }
 
-/// Refuses tensors one of which has the name of another's scales.
-fn check_names(file: &str, items: &[Item]) -> Result<()> {
+/// Refuses weights in formats that cannot be read, which would otherwise be found out when all of them had been fetched,
+/// and tensors one of which has the name of another's scales.
+fn check(file: &str, items: &[Item]) -> Result<()> {
+    // Other tensors hold what no model reads, such as the numbers of positions.
+    let mut weights =
+        items.iter().filter(|item| item.name.ends_with(".weight") || item.name.ends_with(".bias"));
+    if let Some(item) = weights.find(|item| !readable(&item.info.dtype)) {
+        let (tensor, dtype) = (item.name.clone(), item.info.dtype.name().to_owned());
+        return Err(Error::UnsupportedDtype { file: file.to_owned(), tensor, dtype });
+    }
     let names: BTreeSet<&str> = items.iter().map(|item| item.name.as_str()).collect();
     match items.iter().find(|item| item.scale().is_some_and(|scale| names.contains(scale.as_str()))) {
         Some(item) => {

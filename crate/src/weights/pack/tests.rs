@@ -140,6 +140,27 @@ fn what_was_opened_leads_on_without_a_gap() {
 }
 
 #[test]
+fn weights_in_other_formats_are_refused_by_the_header() {
+    let of = |dtype: &str, bytes: usize| {
+        let json = json!({
+            "z.bias": { "dtype": dtype, "shape": [3], "data_offsets": [0, 3 * bytes] },
+            "position_ids": { "dtype": "I64", "shape": [2], "data_offsets": [3 * bytes, 3 * bytes + 16] },
+            "a.weight": { "dtype": "F16", "shape": [32, 32], "data_offsets": [3 * bytes + 16, 3 * bytes + 2064] },
+        });
+        let json = json.to_string();
+        let header = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+        let size = (header.len() + 3 * bytes + 2064) as u64;
+        Transcoder::of_part(PATH, &header, size, "unet", &Policy::Mixed).map(|made| made.is_some())
+    };
+    assert!(of("F16", 2).unwrap() && of("BF16", 2).unwrap());
+    for (dtype, bytes) in [("F64", 8), ("I64", 8), ("F8_E4M3", 1), ("F8_E5M2", 1)] {
+        let error = of(dtype, bytes).unwrap_err();
+        assert_eq!(error.code(), "unsupported_dtype");
+        assert!(error.to_string().contains(&format!("`z.bias` is stored as {dtype}")), "{error}");
+    }
+}
+
+#[test]
 fn what_is_packed_or_has_nothing_to_pack_is_left() {
     let bytes = file("F16", &tensors());
     let packed = joined(&run(&mut transcoder(&bytes), &bytes, start(&bytes), 500).unwrap());

@@ -1,6 +1,6 @@
 //! One file of weights, packed as its bytes arrive.
 
-use super::check_names;
+use super::check;
 use super::recipe::{Item, Recipe, Step};
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -40,7 +40,8 @@ impl Transcoder {
     /// `part`. `None` when there is nothing to pack, such as in a file that is packed already.
     ///
     /// # Errors
-    /// [`Error::Safetensors`] for a damaged header; [`Error::Config`] for names that packing would give twice.
+    /// [`Error::Safetensors`] for a damaged header; [`Error::UnsupportedDtype`]; [`Error::Config`] for names that packing
+    /// would give twice.
     pub fn of_part(
         file: &str,
         header: &[u8],
@@ -74,10 +75,10 @@ impl Transcoder {
 
     fn new(file: &str, mut items: Vec<Item>, entry: Option<(&str, String)>) -> Result<Option<Self>> {
         items.sort_by_key(|item| (item.info.range.start, item.info.range.end));
+        check(file, &items)?;
         if items.iter().all(|item| item.scale().is_none()) {
             return Ok(None);
         }
-        check_names(file, &items)?;
         let recipe = Recipe::new(items, entry);
         let mut transcoder =
             Self { file: file.to_owned(), recipe, header: None, next: 0, writer: None, at: 0, opened: 0 };

@@ -167,9 +167,15 @@ impl Source for SingleFileSource {
     }
 }
 
-fn refuse_pickle(file: &str) -> Result<()> {
+/// Whether a file's name has an ending of pickles.
+#[must_use]
+pub fn is_pickle(file: &str) -> bool {
     let lower = file.to_ascii_lowercase();
-    if PICKLES.iter().any(|ending| lower.ends_with(ending)) {
+    PICKLES.iter().any(|ending| lower.ends_with(ending))
+}
+
+fn refuse_pickle(file: &str) -> Result<()> {
+    if is_pickle(file) {
         let supported = "safetensors weights only: opening a pickle can run code".to_owned();
         return Err(Error::UnsupportedClass { file: file.to_owned(), class: "pickle".to_owned(), supported });
     }
