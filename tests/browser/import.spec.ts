@@ -1,15 +1,11 @@
 // Weights that are packed as they arrive: the same bytes as natively, whatever goes wrong, in little memory.
 
-import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { Page } from "@playwright/test";
 import { goldenCheckpoint } from "./checkpoint.ts";
 import { expect, test } from "./easel_page.ts";
 import { CHUNK, FaultServer, type Hosted, sha256 } from "./fault_server.ts";
+import { serveLargeModel } from "./large_model.ts";
 import { Arrivals, completeWithKills, generator, Lane, runTrials, type Trial, trialWith } from "./trials.ts";
 
 const TRIALS = 40;
@@ -215,69 +211,11 @@ test("a model that changes while it is fetched keeps its files that are whole an
   }
 });
 
-/** Serves a model with a UNet of about `mib` MiB that is nowhere whole. */
-async function largeModel(mib: number): Promise<{ address: string; close: () => void; size: number }> {
-  const shape = [640, 1280, 3, 3];
-  const bytes = 2 * shape.reduce((product, side) => product * side, 1);
-  const count = Math.max(1, Math.round((mib * 2 ** 20) / bytes));
-  const tensors = Array.from({ length: count }, (_, i) => [
-    `down_blocks.${i}.conv1.weight`,
-    { dtype: "F16", shape, data_offsets: [i * bytes, (i + 1) * bytes] },
-  ]);
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(tensors)));
-  const head = Buffer.alloc(8 + json.length);
-  head.writeBigUInt64LE(BigInt(json.length));
-  json.copy(head, 8);
-  const size = head.length + count * bytes;
-  const noise = generator(1);
-  const pattern = Buffer.alloc(1 << 20);
-  for (let at = 0; at < pattern.length; at += 2)
-    pattern.writeUInt16LE(0x2000 + Math.floor(0x1800 * noise()), at);
-  const hash = createHash("sha256").update(head);
-  for (let at = 0; at < count * bytes; at += pattern.length)
-    hash.update(pattern.subarray(0, count * bytes - at));
-  const linked = `"${hash.digest("hex")}"`;
-  const texts = new Map([
-    ["/model_index.json", JSON.stringify({ unet: ["diffusers", "UNet2DConditionModel"] })],
-    ["/unet/config.json", "{}"],
-  ]);
-  const server = createServer(async (request, response) => {
-    response.setHeader("Access-Control-Allow-Origin", "*");
-    response.setHeader("Access-Control-Expose-Headers", "Content-Range, X-Linked-ETag");
-    response.on("error", () => {});
-    const text = texts.get(request.url ?? "");
-    if (text !== undefined) return void response.end(text);
-    if (request.url !== "/unet/diffusion_pytorch_model.fp16.safetensors")
-      return void response.writeHead(404).end();
-    const [, from = "0", last = `${size - 1}`] =
-      /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
-    const [start, end] = [Number(from), Number(last) + 1];
-    response.writeHead(206, {
-      "Content-Length": end - start,
-      "Content-Range": `bytes ${start}-${end - 1}/${size}`,
-      "X-Linked-ETag": linked,
-    });
-    const pieces = function* () {
-      for (let at = start; at < end; ) {
-        const inside = (at - head.length) % pattern.length;
-        const piece = at < head.length ? head.subarray(at, end) : pattern.subarray(inside, inside + end - at);
-        at += piece.length;
-        yield piece;
-      }
-    };
-    // A tab that goes away is no fault of the host's.
-    await pipeline(Readable.from(pieces()), response).catch(() => {});
-  });
-  await new Promise<void>((resolve) => server.listen(0, "localhost", resolve));
-  const address = `http://localhost:${(server.address() as AddressInfo).port}/`;
-  return { address, size, close: () => server.close() };
-}
-
-// With EASEL_IMPORT_MIB=1700 this is the UNet of Stable Diffusion 1.5.
+// With EASEL_IMPORT_MIB=1700 it is the whole UNet, and with EASEL_IMPORT_HASH=no the host tells no hash of it.
 test("an import takes the engine little memory, however large the file is", async ({ context }) => {
   const mib = Number(process.env.EASEL_IMPORT_MIB ?? 60);
   test.setTimeout(60_000 + 1000 * mib);
-  const { address, size, close } = await largeModel(mib);
+  const { address, size, close } = await serveLargeModel(mib, process.env.EASEL_IMPORT_HASH !== "no");
   const page = await new Lane(context).page();
   await page.evaluate(() => {
     lab.hashesBeside = true;

@@ -14,8 +14,19 @@ const TRAINING: [&str; 2] = ["loss.", "model_ema."];
 
 const OUTSIDE: [&str; 2] = ["quant_conv.", "post_quant_conv."];
 
-const ATTENTION: [(&str, &str); 5] =
-    [("norm.", "group_norm."), ("q.", "to_q."), ("k.", "to_k."), ("v.", "to_v."), ("proj_out.", "to_out.0.")];
+/// Scripts that were older than diffusers' names of today left those in the checkpoints that they wrote
+/// (huggingface/diffusers#4790).
+const ATTENTION: [(&str, &str); 9] = [
+    ("norm.", "group_norm."),
+    ("q.", "to_q."),
+    ("k.", "to_k."),
+    ("v.", "to_v."),
+    ("proj_out.", "to_out.0."),
+    ("to_q.", "to_q."),
+    ("to_k.", "to_k."),
+    ("to_v.", "to_v."),
+    ("to_out.0.", "to_out.0."),
+];
 
 /// What a VAE is made of.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +88,7 @@ fn structure(checkpoint: &Checkpoint<'_>) -> Result<Structure> {
         latent_channels: checkpoint.dimension(&format!("{PREFIX}decoder.conv_in.weight"), 1)?,
         use_quant_conv: has("quant_conv.weight"),
         use_post_quant_conv: has("post_quant_conv.weight"),
-        mid_block_add_attention: has("decoder.mid.attn_1.q.weight"),
+        mid_block_add_attention: ["q", "to_q"].iter().any(|q| has(&format!("decoder.mid.attn_1.{q}.weight"))),
     })
 }
 
