@@ -133,9 +133,13 @@ async function keepChunk(
   return store.putChunk(address, [file.path, index], checkpoint ? { ...chunk, checkpoint } : chunk);
 }
 
-/** The bytes in pieces of `chunkSize`; the last one is what is left. */
+/**
+ * The bytes in pieces of `chunkSize`; the last one is what is left. Each is good until the next but one is asked for: fresh
+ * memory would cost more than what is written into it.
+ */
 async function* inChunks(bytes: AsyncIterable<Uint8Array>, chunkSize: number): AsyncGenerator<ArrayBuffer> {
   let buffer = new Uint8Array(chunkSize);
+  let other: typeof buffer | undefined;
   let filled = 0;
   for await (const value of bytes) {
     for (let from = 0; from < value.length; ) {
@@ -145,7 +149,7 @@ async function* inChunks(bytes: AsyncIterable<Uint8Array>, chunkSize: number): A
       filled += count;
       if (filled < chunkSize) continue;
       yield buffer.buffer;
-      buffer = new Uint8Array(chunkSize);
+      [buffer, other] = [other ?? new Uint8Array(chunkSize), buffer];
       filled = 0;
     }
   }
