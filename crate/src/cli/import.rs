@@ -69,8 +69,8 @@ pub(super) async fn run(options: &Import) -> Result<()> {
     let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
     earlier.iter().for_each(|progress| http.go_on(progress));
     let written = from_host(&http, options, &mut folder).await;
-    // What came of a file that proves wrong cannot be told from the rest.
-    if !matches!(written, Err(Error::DamagedFile { .. })) {
+    // What came of a file that proves wrong cannot be told from the rest; what cannot be read is not to be gone on with.
+    if !matches!(written, Err(Error::DamagedFile { .. } | Error::UnsupportedDtype { .. })) {
         folder.keep();
     }
     written?;
