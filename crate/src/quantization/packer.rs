@@ -32,17 +32,23 @@ impl Packer {
     /// Takes the next columns, `[columns, channels, taps]`: a multiple of [`GROUP`] of them, or all that are left. Numbers
     /// beyond the weight are passed over.
     pub fn push_columns(&mut self, values: &[f32]) {
-        let column = self.layout.channels * self.layout.taps;
+        let Layout { n, channels, taps } = self.layout;
+        let column = channels * taps;
+        let mut lanes = Vec::new();
         for group in values.chunks(column * GROUP) {
-            let width = (group.len() / column).min(self.layout.n.saturating_sub(self.filled));
-            for at in 0..self.layout.blocks() {
-                let (tap, first) = (at / self.layout.tap_blocks(), at % self.layout.tap_blocks() * BLOCK);
-                let rows = BLOCK.min(self.layout.channels - first);
-                let blocks = gather(self.layout.taps, rows, |lane| {
-                    let start = if lane < width { lane * column + first * self.layout.taps + tap } else { 0 };
-                    group.get(start..).unwrap_or_default()
-                });
-                self.put(at, self.filled / GROUP, width, &blocks);
+            let width = (group.len() / column).min(n.saturating_sub(self.filled));
+            for block in 0..self.layout.tap_blocks() {
+                let start = block * BLOCK * taps;
+                let end = column.min(start + BLOCK * taps);
+                let part = |lane: usize| group.get(lane * column + start..lane * column + end);
+                let parts =
+                    std::array::from_fn(|lane| part(lane).filter(|_| lane < width).unwrap_or_default());
+                interleave(parts, &mut lanes);
+                for tap in 0..taps {
+                    let blocks =
+                        std::array::from_fn(|i| lanes.get(i * taps + tap).copied().unwrap_or_default());
+                    self.put(tap * self.layout.tap_blocks() + block, self.filled / GROUP, width, &blocks);
+                }
             }
             self.filled += width;
         }
@@ -56,10 +62,12 @@ impl Packer {
             let height = (rows.len() / n).min(self.layout.channels.saturating_sub(self.filled));
             for group in (0..self.layout.n4()).filter(|_| height > 0) {
                 let width = GROUP.min(n - group * GROUP);
-                let blocks = gather(n, height, |lane| {
-                    let start = group * GROUP + if lane < width { lane } else { 0 };
-                    rows.get(start..).unwrap_or_default()
-                });
+                let mut blocks = [f32x4::ZERO; BLOCK];
+                for (four, row) in blocks.iter_mut().zip(rows.chunks_exact(n)).take(height) {
+                    let mut lanes = [0.0; GROUP];
+                    lanes[..width].copy_from_slice(&row[group * GROUP..][..width]);
+                    *four = f32x4::new(lanes);
+                }
                 self.put(self.filled / BLOCK, group, width, &blocks);
             }
             self.filled += height;
@@ -93,27 +101,18 @@ impl Packer {
     }
 }
 
-/// Of each column's numbers, those that lie `stride` apart, filled with zeros from number `count` on.
-fn gather<'a>(stride: usize, count: usize, column: impl Fn(usize) -> &'a [f32]) -> Blocks {
-    let columns: [&[f32]; GROUP] = std::array::from_fn(column);
-    if stride == 1 && count == BLOCK && columns.iter().all(|values| values.len() >= BLOCK) {
-        return transposed(columns);
+/// Puts numbers of the same place side by side; a column that has none counts as zeros.
+fn interleave(columns: [&[f32]; GROUP], lanes: &mut Vec<f32x4>) {
+    let count = columns[0].len();
+    lanes.clear();
+    if columns.iter().all(|column| column.len() == count) {
+        let [a, b, c, d] = columns.map(|column| column.as_chunks::<GROUP>().0);
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            lanes.extend(f32x4::transpose([*a, *b, *c, *d].map(f32x4::new)));
+        }
     }
-    let mut blocks = [[0.0; GROUP]; BLOCK];
-    for (lane, values) in columns.into_iter().enumerate() {
-        let places = blocks.iter_mut().take(count);
-        places.zip(values.iter().step_by(stride)).for_each(|(four, value)| four[lane] = *value);
-    }
-    blocks.map(f32x4::new)
-}
-
-fn transposed(columns: [&[f32]; GROUP]) -> Blocks {
-    let mut blocks = [f32x4::ZERO; BLOCK];
-    for (i, four) in blocks.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-        let of = |values: &[f32]| f32x4::new(*values[GROUP * i..].first_chunk().unwrap_or(&[0.0; GROUP]));
-        *four = f32x4::transpose(columns.map(of));
-    }
-    blocks
+    let number = |i: usize| columns.map(|column| column.get(i).copied().unwrap_or(0.0));
+    lanes.extend((lanes.len()..count).map(|i| f32x4::new(number(i))));
 }
 
 /// Makes words of four columns' integers.
