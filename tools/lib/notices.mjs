@@ -104,8 +104,7 @@ function notices(works) {
 
 /** The notice itself comes before the texts that it names. */
 function starterTexts() {
-  const folders = [starterFolder, join(starterFolder, "train", "notices")].filter(existsSync);
-  const files = folders.flatMap(licenceFiles).reverse();
+  const files = licenceFiles(starterFolder).reverse();
   return files.map((path) => `${THIN}\n${basename(path)}\n\n${textOf(path)}`).join("\n\n");
 }
 

@@ -39,6 +39,8 @@ def publish(model: Path, denoiser: Path, folder: Path) -> None:
         kind.from_pretrained(model / name).to(torch.float16).save_pretrained(folder / name)
     unet = UNet2DConditionModel.from_pretrained(denoiser / "unet")
     unet.to(torch.float16).save_pretrained(folder / "unet")
+    for name in ("vae", "unet"):
+        forget_origin(folder / name / "config.json")
     shutil.copytree(model / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copytree(denoiser / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
@@ -47,3 +49,10 @@ def publish(model: Path, denoiser: Path, folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for notice in NOTICES.iterdir():
         shutil.copy(notice, folder / notice.name)
+
+
+def forget_origin(config: Path) -> None:
+    """Takes out of a diffusers config which folder the network was read from."""
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    settings.pop("_name_or_path", None)
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
