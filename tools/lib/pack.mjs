@@ -20,7 +20,7 @@ async function loadEngine() {
 export async function packWeights(path, bytes, quant) {
   const { Transcoder } = await loadEngine();
   const header = bytes.subarray(0, 8 + Number(bytes.readBigUInt64LE(0)));
-  const transcoder = Transcoder.create(path, header, bytes.length, quant, undefined);
+  const transcoder = Transcoder.ofPart(path, header, bytes.length, quant);
   if (!transcoder) return bytes;
   const pieces = [];
   const takeAll = () => {
