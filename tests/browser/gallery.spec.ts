@@ -4,7 +4,9 @@ import type { Page } from "@playwright/test";
 import { readPng } from "../../www/src/shared/png_text.ts";
 import { violations } from "./accessibility.ts";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { SCRIPTED_MODEL, SCRIPTED_SIZE } from "./scripted_model.ts";
 
+const SAMPLER = SCRIPTED_MODEL.samplers.find(({ name }) => name === SCRIPTED_MODEL.sampler)?.label;
 const cells = (page: Page) => page.locator("#gallery li");
 const viewer = (page: Page) => page.getByRole("dialog", { name: "Picture" });
 const named = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
@@ -45,8 +47,9 @@ test("every picture is kept with its settings, over a reload, and in the file it
   await draw(easel, "a red fox, sitting", "狐");
   const { name, bytes } = await easel.save();
   expect(name).toBe("狐-2.png");
-  const text =
-    "狐\nNegative prompt: rain\nSteps: 1, Sampler: DDIM, CFG scale: 4, Seed: 2, Size: 64x64, Model: starter, RNG: CPU, Version: easel 0.1.0";
+  const { guidance_scale, width, height } = SCRIPTED_MODEL;
+  const numbers = `Steps: 1, Sampler: ${SAMPLER}, CFG scale: ${guidance_scale}, Seed: 2, Size: ${width}x${height}`;
+  const text = `狐\nNegative prompt: rain\n${numbers}, Model: starter, RNG: CPU, Version: easel 0.1.0`;
   expect(await readPng(new Blob([new Uint8Array(bytes)]))).toMatchObject({
     texts: [{ keyword: "parameters", text }],
   });
@@ -54,8 +57,8 @@ test("every picture is kept with its settings, over a reload, and in the file it
   await shows(page, 2);
   await named(page, "a red fox, sitting").click();
   await expect(viewer(page).locator("dl")).toContainText("Negative promptrain");
-  await expect(viewer(page).locator("dl")).toContainText("SamplerDDIM");
-  await expect(viewer(page).locator("dl")).toContainText("Size64×64");
+  await expect(viewer(page).locator("dl")).toContainText(`Sampler${SAMPLER}`);
+  await expect(viewer(page).locator("dl")).toContainText(`Size${SCRIPTED_SIZE}`);
   await expect(page.locator("#gallery")).toContainText(/Pictures take [\d.]+ MB, models and all else/);
 });
 
@@ -162,7 +165,7 @@ test("settings are used, with a way back, and pictures are drawn again", async (
   await named(page, "one").click();
   await named(page, "Draw again").click();
   await shows(page, 2);
-  await expect(page.locator("#progress-text")).toHaveText("64×64 · seed 1");
+  await expect(page.locator("#progress-text")).toHaveText(`${SCRIPTED_SIZE} · seed 1`);
 });
 
 test("the gallery is exported as a zip, all or what is starred", async ({ easel }) => {
