@@ -69,7 +69,7 @@ for (const how of ["field", "picker", "drop"] as const) {
       await expect(page.getByText("Drop a model's folder")).toBeHidden();
     }
     await opened(easel);
-    await expect(row(easel, "my model")).toContainText(/whole · .*from this device/);
+    await expect(row(easel, "my model")).toContainText(/complete · .*from this device/);
     await page.screenshot({ path: "test-results/local-model.png", fullPage: true });
     await page.reload();
     await easel.ready();

@@ -1,5 +1,5 @@
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
-import { fileSize } from "../shared/pace.ts";
+import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
 import { button } from "./make.ts";
 
@@ -23,6 +23,7 @@ export class ModelRow {
   readonly #buttons = child(this.item, "div", "buttons");
   readonly #note = child(this.item, "p", "hint");
   #model: ModelSummary | undefined;
+  #isOpen = false;
   #work: AbortController | undefined;
 
   constructor(actions: ModelActions) {
@@ -30,14 +31,17 @@ export class ModelRow {
     this.#note.setAttribute("role", "status");
   }
 
-  show(model: ModelSummary): void {
+  /** `isOpen` tells the model that the page is about. */
+  show(model: ModelSummary, isOpen: boolean): void {
     this.#model = model;
+    this.#isOpen = isOpen;
     const { size, kept, whole, started, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
     this.#title.replaceChildren(page ? link(name, page) : span(name), span(amount));
     const facts = [
-      whole ? "whole" : "unfinished",
+      ...(isOpen ? ["in use"] : []),
+      whole ? "complete" : "unfinished",
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
     ];
     if (!page) facts.push("from this device");
@@ -66,7 +70,7 @@ export class ModelRow {
       () => void this.#run((signal, say) => this.#actions.save(signal, say)),
     );
     this.#buttons.replaceChildren(
-      button("Open", this.#actions.open),
+      ...(this.#isOpen ? [] : [button("Open", this.#actions.open)]),
       ...(whole ? [] : [finish]),
       check,
       ...(whole ? [save] : []),
@@ -78,8 +82,9 @@ export class ModelRow {
     this.#work = new AbortController();
     this.#showButtons();
     this.#note.textContent = "";
+    const pace = new TransferPace();
     this.#note.textContent = await work(this.#work.signal, (event) => {
-      this.#note.textContent = progressText(event);
+      this.#note.textContent = progressText(event, pace);
     });
     this.#work = undefined;
     this.#showButtons();
@@ -88,9 +93,11 @@ export class ModelRow {
 
 const DONE = { download: "Copied", checking: "Checked", saving: "Saved" };
 
-function progressText(event: WorkEvent): string {
+function progressText(event: WorkEvent, pace: TransferPace): string {
   if (event.type === "waiting") return "Another tab is at work on this model.";
-  return `${DONE[event.type]} ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
+  const { loaded, total } = event;
+  const left = pace.secondsLeft(loaded, total, performance.now());
+  return `${DONE[event.type]} ${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`;
 }
 
 /** What a model is called, and the page that tells people of it; files of this device have none. */

@@ -1,4 +1,5 @@
 import { element } from "./elements.ts";
+import { glyph, make } from "./make.ts";
 
 const frame = element("frame", HTMLElement);
 const result = element("result", HTMLElement);
@@ -77,11 +78,8 @@ function draw(source: HTMLCanvasElement | ImageBitmap): void {
 
 /** Offers a finished picture as a file, in the place of the one before. */
 export function offerDownload(png: Blob, prompt: string, seed: number): void {
-  const link = document.createElement("a");
-  link.className = "button";
-  link.href = URL.createObjectURL(png);
-  link.download = fileName(prompt, seed);
-  link.textContent = "Download PNG";
+  const file = { href: URL.createObjectURL(png), download: fileName(prompt, seed) };
+  const link = make("a", { className: "button", ...file }, glyph("save"), make("span", {}, "Download PNG"));
   withdrawDownload();
   result.append(link);
 }

@@ -1,5 +1,5 @@
 import type { EaselError } from "../shared/errors.ts";
-import { duration, fileSize, TransferPace } from "../shared/pace.ts";
+import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { GenerateEvent, LoadEvent, Loaded, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
@@ -70,10 +70,6 @@ export class LoadProgress {
       showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
     }
   }
-}
-
-function timeLeft(seconds: number | undefined): string {
-  return seconds === undefined ? "" : ` · ${duration(seconds)} left`;
 }
 
 /** What keeps the first picture waiting on a new adapter. */

@@ -50,6 +50,11 @@ export function duration(seconds: number): string {
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+/** " · 48 s left", what follows an amount; nothing where it is not known. */
+export function timeLeft(seconds: number | undefined): string {
+  return seconds === undefined ? "" : ` · ${duration(seconds)} left`;
+}
+
 /** "36.4 MB". */
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;

@@ -1,6 +1,8 @@
 // The filmstrip and the scrubber under the picture, and the explanation that goes with what they show.
 import { asEaselError } from "../../shared/errors.ts";
 import { element } from "../elements.ts";
+import { glyph } from "../make.ts";
+import { saveFile } from "../save_file.ts";
 import { fileName, reserve, showOver } from "../stage.ts";
 import { showError } from "../status.ts";
 import { animationOf } from "./animation.ts";
@@ -134,7 +136,7 @@ export class Replay {
   #play(): void {
     const last = (this.#take?.frames.length ?? 1) - 1;
     this.#go(this.#position >= last ? 0 : this.#position);
-    play.textContent = "Pause";
+    showPlay("Pause");
     this.#timer = window.setInterval(() => {
       this.#go(this.#position + 1);
       if (this.#position >= (this.#take?.frames.length ?? 1) - 1) this.#pause();
@@ -144,7 +146,7 @@ export class Replay {
   #pause(): void {
     clearInterval(this.#timer);
     this.#timer = 0;
-    play.textContent = "Play";
+    showPlay("Play");
   }
 
   async #save(): Promise<void> {
@@ -153,7 +155,7 @@ export class Replay {
     save.disabled = true;
     try {
       const { prompt, seed } = take.params;
-      download(await animationOf(take), fileName(prompt, seed, "-steps"));
+      saveFile(await animationOf(take), fileName(prompt, seed, "-steps"));
     } catch (error) {
       showError(asEaselError(error));
     }
@@ -161,13 +163,11 @@ export class Replay {
   }
 }
 
-function download(file: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  // The browser reads the file after the click has returned.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+/** Says what a press of the button under the filmstrip does. */
+function showPlay(does: "Play" | "Pause"): void {
+  if (play.ariaLabel === does) return;
+  play.ariaLabel = does;
+  play.replaceChildren(glyph(does.toLowerCase()));
 }
 
 function inItem(button: HTMLButtonElement): HTMLLIElement {
