@@ -1,7 +1,7 @@
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
-import { button } from "./make.ts";
+import { button, make } from "./make.ts";
 
 /** What can be done with a kept model; work under way says at its end what came of it. */
 export interface ModelActions {
@@ -16,12 +16,12 @@ type WorkEvent = DownloadEvent | VerifyEvent | SaveEvent;
 
 /** A kept model in the list. */
 export class ModelRow {
-  readonly item = document.createElement("li");
   readonly #actions: ModelActions;
-  readonly #title = child(this.item, "p", "label-row");
-  readonly #facts = child(this.item, "p", "hint");
-  readonly #buttons = child(this.item, "div", "buttons");
-  readonly #note = child(this.item, "p", "hint");
+  readonly #title = make("p", { className: "label-row" });
+  readonly #facts = make("p", { className: "hint" });
+  readonly #buttons = make("div", { className: "buttons" });
+  readonly #note = make("p", { className: "hint" });
+  readonly item = make("li", {}, this.#title, this.#facts, this.#buttons, this.#note);
   #model: ModelSummary | undefined;
   #isOpen = false;
   #work: AbortController | undefined;
@@ -38,7 +38,7 @@ export class ModelRow {
     const { size, kept, whole, started, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
-    this.#title.replaceChildren(page ? link(name, page) : span(name), span(amount));
+    this.#title.replaceChildren(page ? link(name, page) : name, make("span", {}, amount));
     const facts = [
       ...(isOpen ? ["in use"] : []),
       whole ? "complete" : "unfinished",
@@ -109,21 +109,6 @@ function source({ address }: ModelSummary): { name: string; page?: string } {
   return { name: modelName(model), page: page.href };
 }
 
-function child(parent: HTMLElement, tag: string, className: string): HTMLElement {
-  const made = document.createElement(tag);
-  made.className = className;
-  parent.append(made);
-  return made;
-}
-
-function span(text: string): HTMLElement {
-  const made = document.createElement("span");
-  made.textContent = text;
-  return made;
-}
-
 function link(text: string, href: string): HTMLAnchorElement {
-  const made = document.createElement("a");
-  Object.assign(made, { href, textContent: text, target: "_blank", rel: "noopener noreferrer" });
-  return made;
+  return make("a", { href, target: "_blank", rel: "noopener noreferrer" }, text);
 }

@@ -1,7 +1,7 @@
 // The filmstrip and the scrubber under the picture, and the explanation that goes with what they show.
 import { asEaselError } from "../../shared/errors.ts";
 import { element } from "../elements.ts";
-import { glyph } from "../make.ts";
+import { button, glyph, make } from "../make.ts";
 import { saveFile } from "../save_file.ts";
 import { fileName, reserve, showOver } from "../stage.ts";
 import { showError } from "../status.ts";
@@ -30,14 +30,8 @@ export class Replay {
   #timer = 0;
 
   constructor() {
-    this.#stages = STAGES.map((name, stage) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = name;
-      button.addEventListener("click", () => this.#goToStage(stage));
-      return button;
-    });
-    moments.replaceChildren(...this.#stages.map(inItem));
+    this.#stages = STAGES.map((name, stage) => button(name, () => this.#goToStage(stage), { className: "" }));
+    moments.replaceChildren(...this.#stages.map((stage) => make("li", {}, stage)));
     scrubber.addEventListener("input", () => this.#go(scrubber.valueAsNumber));
     for (const kind of ["pointerdown", "pointermove"] as const) {
       strip.addEventListener(kind, (event) => {
@@ -168,10 +162,4 @@ function showPlay(does: "Play" | "Pause"): void {
   if (play.ariaLabel === does) return;
   play.ariaLabel = does;
   play.replaceChildren(glyph(does.toLowerCase()));
-}
-
-function inItem(button: HTMLButtonElement): HTMLLIElement {
-  const item = document.createElement("li");
-  item.append(button);
-  return item;
 }
