@@ -1,5 +1,5 @@
 import type { EaselError } from "../shared/errors.ts";
-import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
+import { fileSize, StagePace, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { GenerateEvent, LoadEvent, Loaded, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
@@ -78,13 +78,10 @@ export class LoadProgress {
 
 /** Says how far the parts of a preparation are, each with its own time left. */
 export class PartsProgress {
-  #stage = "";
-  #pace = new TransferPace();
+  readonly #pace = new StagePace();
 
   show({ stage, loaded, total }: Part): void {
-    if (stage !== this.#stage) this.#pace = new TransferPace();
-    this.#stage = stage;
-    const left = this.#pace.secondsLeft(loaded, total, performance.now());
+    const left = this.#pace.secondsLeft(stage, loaded, total, performance.now());
     const share = total > 0 ? loaded / total : undefined;
     showProgress(share === undefined ? "" : `${Math.round(100 * share)} %${timeLeft(left)}`, share);
   }

@@ -43,6 +43,21 @@ export class TransferPace {
   }
 }
 
+/** Says how long one of several stages still takes, whatever its pieces are. */
+export class StagePace {
+  #stage = "";
+  #loaded = 0;
+  #pace = new TransferPace();
+
+  /** As `TransferPace`; another name, or less than before, is the beginning of a stage. */
+  secondsLeft(stage: string, loaded: number, total: number, now: number): number | undefined {
+    if (stage !== this.#stage || loaded < this.#loaded) this.#pace = new TransferPace();
+    this.#stage = stage;
+    this.#loaded = loaded;
+    return total > 0 ? this.#pace.secondsLeft(loaded, total, now) : undefined;
+  }
+}
+
 /** "3.1 s", "48 s", "2 min 5 s". */
 export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
