@@ -271,8 +271,11 @@ test("thousands of pictures are few elements, and their thumbnails are let go", 
   await expect(page.locator("#gallery")).toContainText("3001 pictures");
   for (const place of [0.5, 1]) {
     await page.evaluate((share) => scrollTo(0, document.documentElement.scrollHeight * share), place);
-    const seen = () => document.elementFromPoint(innerWidth / 3, innerHeight / 3)?.tagName;
-    await expect.poll(() => page.evaluate(seen)).toBe("IMG");
+    const seen = () => {
+      const cell = document.elementFromPoint(innerWidth / 3, innerHeight / 3)?.closest("li");
+      return cell?.querySelector("img")?.complete;
+    };
+    await expect.poll(() => page.evaluate(seen)).toBe(true);
   }
   await expect(named(page, "one")).toBeVisible();
   expect(await cells(page).count()).toBeLessThan(150);

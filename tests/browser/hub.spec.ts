@@ -162,7 +162,7 @@ test("a gated model asks for a token, which its hub alone sees", async ({ easel 
   await open(easel, server.address("acme/gated"));
   await expect(easel.alert).toContainText("acme/gated asks its users to accept terms");
   await expect(easel.alert).toContainText("access token");
-  await showModels(easel);
+  await expect(page.getByLabel("Access token")).toBeVisible();
   await page.getByLabel("Access token").fill("hf_wrong");
   await page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
   await expect(easel.alert).toContainText(/accept/);
