@@ -81,6 +81,7 @@ export class Replay {
     // A step adds a tile; moving the others would lay all of them out anew.
     if (strip.lastElementChild === (tiles[there - 1] ?? null)) strip.append(...tiles.slice(there));
     else strip.replaceChildren(...tiles);
+    strip.style.setProperty("--to-come", String(this.#take?.toCome ?? 0));
     this.#go(this.#position);
   }
 
@@ -122,9 +123,9 @@ export class Replay {
 
   #point({ clientX }: PointerEvent): void {
     const { left, width } = strip.getBoundingClientRect();
-    const count = this.#take?.frames.length ?? 0;
+    const { frames, toCome } = this.#take ?? { frames: [], toCome: 0 };
     this.#pause();
-    this.#go(Math.floor((Math.min(0.999, Math.max(0, (clientX - left) / width)) || 0) * count));
+    this.#go(Math.floor(((clientX - left) / width || 0) * (frames.length + toCome)));
   }
 
   #play(): void {

@@ -32,6 +32,14 @@ export class Take {
     this.frames.push({ moment, picture });
   }
 
+  /** About how many frames are still to come, if it is drawn to its end. */
+  get toCome(): number {
+    const last = this.frames.at(-1)?.moment;
+    if (!last || last.kind === "picture") return 0;
+    if (last.kind === "noise") return this.params.steps + 1;
+    return Math.floor((last.total - last.index) / this.#stride) + 1;
+  }
+
   #thin(): void {
     this.#stride *= 2;
     this.frames = this.frames.filter(
