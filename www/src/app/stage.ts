@@ -3,6 +3,8 @@ import { glyph, make } from "./make.ts";
 
 const frame = element("frame", HTMLElement);
 const result = element("result", HTMLElement);
+/** With less of the picture in view there is nothing to watch. */
+const LEAST_SEEN = 0.6;
 /** Lies over the live canvas and shows what is not on it: earlier steps, other pictures. */
 const over = document.createElement("canvas");
 over.id = "over";
@@ -34,9 +36,11 @@ export function beginPicture(prompt: string, width: number, height: number): voi
   frame.querySelector("canvas")?.setAttribute("aria-label", `Picture of: ${prompt}`);
 }
 
-/** Brings the stage into view, where a phone has scrolled it away. */
+/** Brings the picture into view where one column has scrolled it away; beside the form it stays in view by itself. */
 export function showStage(): void {
-  frame.scrollIntoView({ block: "nearest" });
+  const { top, bottom } = frame.getBoundingClientRect();
+  const seen = Math.min(bottom, innerHeight) - Math.max(top, 0);
+  if (seen < LEAST_SEEN * (bottom - top)) frame.scrollIntoView({ block: "nearest" });
 }
 
 export function endPicture(): void {
