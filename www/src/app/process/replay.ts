@@ -75,13 +75,14 @@ export class Replay {
     area.dataset.state = this.#take ? "full" : "empty";
     scrubber.disabled = play.disabled = save.disabled = frames.length < 2;
     for (const button of this.#stages) button.disabled = frames.length < 2;
-    scrubber.max = String(Math.max(0, frames.length - 1));
+    const toCome = this.#take?.toCome ?? 0;
+    scrubber.max = String(Math.max(0, frames.length - 1) + toCome);
     const tiles = frames.map(({ picture }) => picture);
     const there = strip.childElementCount;
     // A step adds a tile; moving the others would lay all of them out anew.
     if (strip.lastElementChild === (tiles[there - 1] ?? null)) strip.append(...tiles.slice(there));
     else strip.replaceChildren(...tiles);
-    strip.style.setProperty("--to-come", String(this.#take?.toCome ?? 0));
+    strip.style.setProperty("--to-come", String(toCome));
     this.#go(this.#position);
   }
 
