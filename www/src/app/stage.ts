@@ -6,19 +6,14 @@ const result = element("result", HTMLElement);
 /** With less of the picture in view there is nothing to watch. */
 const LEAST_SEEN = 0.6;
 /** Lies over the live canvas and shows what is not on it: earlier steps, other pictures. */
-const over = document.createElement("canvas");
-over.id = "over";
-over.hidden = true;
-over.setAttribute("aria-hidden", "true");
+const over = make("canvas", { id: "over", hidden: true, ariaHidden: "true" });
 /** Which wish of `showOver` is the latest: decoding takes its time. */
 let wish = 0;
 
 /** Puts a fresh canvas on the stage and hands its drawing over; a canvas can be handed over only once. */
 export function freshCanvas(): OffscreenCanvas {
-  const canvas = document.createElement("canvas");
-  canvas.id = "canvas";
+  const canvas = make("canvas", { id: "canvas", ariaLabel: "No picture yet" });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "No picture yet");
   frame.replaceChildren(canvas, over);
   if (over.hidden) frame.dataset.state = "empty";
   return canvas.transferControlToOffscreen();

@@ -34,13 +34,13 @@ export async function exportZip(
   const name = `easel-${new Date().toISOString().slice(0, 10)}.zip`;
   const place = await savePlace(name);
   if (place === null) return;
-  const stream = makeZip(told(zipEntries(store, keys), signal, onProgress));
+  const stream = makeZip(counted(zipEntries(store, keys), signal, onProgress));
   if (place) return stream.pipeTo(await place.createWritable(), { signal });
   // The browser keeps a blob of this size on its disk.
   saveFile(await new Response(stream, { headers: { "Content-Type": "application/zip" } }).blob(), name);
 }
 
-async function* told<T>(
+async function* counted<T>(
   entries: AsyncIterable<T>,
   signal: AbortSignal,
   onProgress: (done: number) => void,
