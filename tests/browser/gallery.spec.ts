@@ -196,6 +196,27 @@ test("the gallery is exported as a zip, all or what is starred", async ({ easel 
   expect(starred.readUInt16LE(starred.length - 22 + 10)).toBe(1);
 });
 
+test("an export can be stopped", async ({ easel }) => {
+  const { page } = easel;
+  await page.addInitScript(() => {
+    const write = () =>
+      new Promise<void>((resolve) => {
+        Object.assign(window, { goOn: resolve });
+      });
+    const createWritable = async () => new WritableStream({ write });
+    Object.assign(window, { showSaveFilePicker: async () => ({ createWritable }) });
+  });
+  await open(easel);
+  await draw(easel, "one");
+  await named(page, "Export as zip").click();
+  await page.waitForFunction(() => "goOn" in window);
+  await named(page, "Stop the export").click();
+  // A stream that is given up still ends what it is writing.
+  await page.evaluate("goOn()");
+  await expect(page.locator("#gallery")).toContainText("The export was stopped.");
+  await expect(named(page, "Export as zip")).toBeVisible();
+});
+
 test("two tabs show the same pictures", async ({ easel, context }) => {
   await open(easel);
   const other = await context.newPage();
