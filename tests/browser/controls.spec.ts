@@ -1,5 +1,6 @@
 // What the page offers beside its fields: shapes, effort, styles, weights, themes, shortcuts; and how it stands.
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { SCRIPTED_MODEL } from "./scripted_model.ts";
 
 async function open(easel: EaselPage, query = "?device=cpu"): Promise<void> {
   await easel.page.goto(site("scripted", query));
@@ -15,7 +16,8 @@ test("shapes write the sides that suit the model, and follow them", async ({ eas
   await open(easel);
   await expect(page.getByRole("radio", { name: "Square" })).toBeChecked();
   await page.getByRole("radio", { name: "Landscape" }).check();
-  expect(await sides()).toEqual(["64", "48"]);
+  const { width, factor } = SCRIPTED_MODEL;
+  expect(await sides()).toEqual([width, width - factor].map(String));
   await page.getByText("Advanced").click();
   await page.getByRole("button", { name: "Swap width and height" }).click();
   await expect(page.getByRole("radio", { name: "Portrait" })).toBeChecked();
@@ -30,14 +32,14 @@ test("effort writes the numbers that suit the model, and follows them", async ({
   await page.getByRole("radio", { name: "Balanced" }).press("ArrowRight");
   await expect(page.getByRole("radio", { name: "Quality" })).toBeChecked();
   await page.getByText("Advanced").click();
-  await expect(page.getByLabel("Steps")).toHaveValue("16");
+  await expect(page.getByLabel("Steps")).toHaveValue(String(2 * SCRIPTED_MODEL.steps));
   await easel.set({ Steps: "9" });
   await expect(page.locator("#presets :checked")).toHaveCount(0);
   await page.getByRole("radio", { name: "Fast" }).check();
   await page.reload();
   await easel.ready();
   await expect(page.getByRole("radio", { name: "Fast" })).toBeChecked();
-  await expect(page.getByLabel("Steps")).toHaveValue("4");
+  await expect(page.getByLabel("Steps")).toHaveValue(String(SCRIPTED_MODEL.steps / 2));
 });
 
 test("styles are words in the prompt, and go again", async ({ easel }) => {

@@ -1,10 +1,8 @@
 // The page as a user meets it.
-import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { test as base, expect, type Page } from "@playwright/test";
+import { violations } from "./accessibility.ts";
 
-const PATH_OF_AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const MODEL_PATIENCE = 120_000;
 
 /** Address of a site: the shipped one, or the one with the scripted engine. */
@@ -81,14 +79,8 @@ export class EaselPage {
   }
 
   /** What axe finds wrong with the page as it is now. */
-  async violations(): Promise<string[]> {
-    await this.page.evaluate(readFileSync(PATH_OF_AXE, "utf8"));
-    return this.page.evaluate(async () => {
-      const { axe } = window as unknown as {
-        axe: { run(): Promise<{ violations: { id: string; nodes: unknown[] }[] }> };
-      };
-      return (await axe.run()).violations.map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes)}`);
-    });
+  violations(): Promise<string[]> {
+    return violations(this.page);
   }
 
   /** Saves what a link or button gives, the picture where none is named, and returns the file. */

@@ -4,6 +4,7 @@ import type { Page } from "@playwright/test";
 import { buildNpmPackage } from "../../tools/lib/npm_package.mjs";
 import { expect, test } from "./easel_page.ts";
 import { inRoot, putModel, Site } from "./embedding_site.ts";
+import { SCRIPTED_MODEL } from "./scripted_model.ts";
 
 const PACKAGE = inRoot("build", "npm-scripted");
 const CORS = { "Access-Control-Allow-Origin": "*" };
@@ -224,14 +225,15 @@ test("the API gives steps and a picture, in the order of asking", async ({ easel
     engine.dispose();
     return { stages: [...stages], steps, order, seed, type: png.type, size: [width, height], tokens };
   }, `${sites.models.origin}/model/`);
+  const { width, height, token_limit } = SCRIPTED_MODEL;
   expect(seen).toEqual({
     stages: ["download", "weights"],
-    steps: ["1/3 true 64", "2/3 true 64", "3/3 true 64"],
+    steps: [1, 2, 3].map((index) => `${index}/3 true ${width}`),
     order: ["first", "second"],
     seed: 5,
     type: "image/png",
-    size: [64, 64],
-    tokens: { count: 3, limit: 22 },
+    size: [width, height],
+    tokens: { count: 3, limit: token_limit },
   });
 });
 

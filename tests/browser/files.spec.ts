@@ -69,7 +69,7 @@ for (const how of ["field", "picker", "drop"] as const) {
       await expect(page.getByText("Drop a model's folder")).toBeHidden();
     }
     await opened(easel);
-    await expect(row(easel, "my model")).toContainText(/whole · .*from this device/);
+    await expect(row(easel, "my model")).toContainText(/complete · .*from this device/);
     await page.screenshot({ path: "test-results/local-model.png", fullPage: true });
     await page.reload();
     await easel.ready();
@@ -118,7 +118,7 @@ test("a checkpoint that is dropped is kept with a tokenizer and opens again with
   await open(easel);
   await drop(easel.page, [join(folder("x", { "dream.safetensors": CHECKPOINT }), "dream.safetensors")]);
   await opened(easel);
-  await expect(row(easel, "dream.safetensors")).toContainText(/whole/);
+  await expect(row(easel, "dream.safetensors")).toContainText("complete");
   await easel.page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
   await context.setOffline(true);
   await easel.page.reload();

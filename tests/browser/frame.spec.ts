@@ -2,6 +2,7 @@
 import type { Page } from "@playwright/test";
 import { expect, site, test } from "./easel_page.ts";
 import { Site } from "./embedding_site.ts";
+import { SCRIPTED_MODEL } from "./scripted_model.ts";
 
 let host: Site;
 
@@ -65,7 +66,8 @@ test("a page in another origin has pictures drawn by messages", async ({ easel }
   await expect.poll(async () => (await saidSoFar(page))[0]).toEqual({ easel: 1, id: null, type: "ready" });
   await post(page, { easel: 1, id: "a", type: "generate", seed: 7 });
   const done = await answer(page, "a");
-  expect(done).toMatchObject({ type: "picture", width: 64, height: 64, seed: 7 });
+  const { width, height } = SCRIPTED_MODEL;
+  expect(done).toMatchObject({ type: "picture", width, height, seed: 7 });
   const told = await page.evaluate(() => [
     ...new Set(globalThis.heard.map(({ type, id }) => `${type} ${id}`)),
     globalThis.heard

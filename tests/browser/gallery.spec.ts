@@ -4,7 +4,9 @@ import type { Page } from "@playwright/test";
 import { readPng } from "../../www/src/shared/png_text.ts";
 import { violations } from "./accessibility.ts";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { SCRIPTED_MODEL, SCRIPTED_SIZE } from "./scripted_model.ts";
 
+const SAMPLER = SCRIPTED_MODEL.samplers.find(({ name }) => name === SCRIPTED_MODEL.sampler)?.label;
 const cells = (page: Page) => page.locator("#gallery li");
 const viewer = (page: Page) => page.getByRole("dialog", { name: "Picture" });
 const named = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
@@ -45,8 +47,9 @@ test("every picture is kept with its settings, over a reload, and in the file it
   await draw(easel, "a red fox, sitting", "狐");
   const { name, bytes } = await easel.save();
   expect(name).toBe("狐-2.png");
-  const text =
-    "狐\nNegative prompt: rain\nSteps: 1, Sampler: DDIM, CFG scale: 4, Seed: 2, Size: 64x64, Model: starter, RNG: CPU, Version: easel 0.1.0";
+  const { guidance_scale, width, height } = SCRIPTED_MODEL;
+  const numbers = `Steps: 1, Sampler: ${SAMPLER}, CFG scale: ${guidance_scale}, Seed: 2, Size: ${width}x${height}`;
+  const text = `狐\nNegative prompt: rain\n${numbers}, Model: starter, RNG: CPU, Version: easel 0.1.0`;
   expect(await readPng(new Blob([new Uint8Array(bytes)]))).toMatchObject({
     texts: [{ keyword: "parameters", text }],
   });
@@ -54,8 +57,8 @@ test("every picture is kept with its settings, over a reload, and in the file it
   await shows(page, 2);
   await named(page, "a red fox, sitting").click();
   await expect(viewer(page).locator("dl")).toContainText("Negative promptrain");
-  await expect(viewer(page).locator("dl")).toContainText("SamplerDDIM");
-  await expect(viewer(page).locator("dl")).toContainText("Size64×64");
+  await expect(viewer(page).locator("dl")).toContainText(`Sampler${SAMPLER}`);
+  await expect(viewer(page).locator("dl")).toContainText(`Size${SCRIPTED_SIZE}`);
   await expect(page.locator("#gallery")).toContainText(/Pictures take [\d.]+ MB, models and all else/);
 });
 
@@ -162,7 +165,7 @@ test("settings are used, with a way back, and pictures are drawn again", async (
   await named(page, "one").click();
   await named(page, "Draw again").click();
   await shows(page, 2);
-  await expect(page.locator("#progress-text")).toHaveText("64×64 · seed 1");
+  await expect(page.locator("#progress-text")).toHaveText(`${SCRIPTED_SIZE} · seed 1`);
 });
 
 test("the gallery is exported as a zip, all or what is starred", async ({ easel }) => {
@@ -191,6 +194,27 @@ test("the gallery is exported as a zip, all or what is starred", async ({ easel 
   await named(page, "Starred only").click();
   const starred = await exported();
   expect(starred.readUInt16LE(starred.length - 22 + 10)).toBe(1);
+});
+
+test("an export can be stopped", async ({ easel }) => {
+  const { page } = easel;
+  await page.addInitScript(() => {
+    const write = () =>
+      new Promise<void>((resolve) => {
+        Object.assign(window, { goOn: resolve });
+      });
+    const createWritable = async () => new WritableStream({ write });
+    Object.assign(window, { showSaveFilePicker: async () => ({ createWritable }) });
+  });
+  await open(easel);
+  await draw(easel, "one");
+  await named(page, "Export as zip").click();
+  await page.waitForFunction(() => "goOn" in window);
+  await named(page, "Stop the export").click();
+  // A stream that is given up still ends what it is writing.
+  await page.evaluate("goOn()");
+  await expect(page.locator("#gallery")).toContainText("The export was stopped.");
+  await expect(named(page, "Export as zip")).toBeVisible();
 });
 
 test("two tabs show the same pictures", async ({ easel, context }) => {
@@ -268,8 +292,11 @@ test("thousands of pictures are few elements, and their thumbnails are let go", 
   await expect(page.locator("#gallery")).toContainText("3001 pictures");
   for (const place of [0.5, 1]) {
     await page.evaluate((share) => scrollTo(0, document.documentElement.scrollHeight * share), place);
-    const seen = () => document.elementFromPoint(innerWidth / 3, innerHeight / 3)?.tagName;
-    await expect.poll(() => page.evaluate(seen)).toBe("IMG");
+    const seen = () => {
+      const cell = document.elementFromPoint(innerWidth / 3, innerHeight / 3)?.closest("li");
+      return cell?.querySelector("img")?.complete;
+    };
+    await expect.poll(() => page.evaluate(seen)).toBe(true);
   }
   await expect(named(page, "one")).toBeVisible();
   expect(await cells(page).count()).toBeLessThan(150);

@@ -44,7 +44,10 @@ async function open({ page, button }: EaselPage, address: string): Promise<void>
 
 /** Opens the panel "Models". */
 async function showModels({ page }: EaselPage) {
-  await page.locator("#models > summary").click();
+  for (const panel of ["#models", "#model-more"]) {
+    const isOpen = await page.locator(panel).evaluate((details: HTMLDetailsElement) => details.open);
+    if (!isOpen) await page.locator(`${panel} > summary`).click();
+  }
   return page.getByRole("list", { name: "Models in this browser" });
 }
 
@@ -78,7 +81,7 @@ test("a model that the user names is offered with its size", async ({ easel }) =
   await page.goto(site("scripted", "?device=cpu"));
   await showModels(easel);
   await page.getByLabel(/owner\/name on the hub/).fill(server.address("acme/tiny"));
-  await page.getByRole("button", { name: "Open", exact: true }).first().click();
+  await page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
   await expect(page.getByRole("status").first()).toHaveText("acme/tiny is not in this browser yet");
   await expect(easel.button).toHaveText(/^Get model \(8\.\d MB\)$/);
   expect(ranges(mounted, HALF)).toEqual([]);
@@ -130,7 +133,7 @@ test("a checkpoint is looked at, pinned to its commit, and kept with its hub's h
   await open(easel, `${server.address("acme/one")}sub/one.safetensors`);
   await easel.ready();
   const row = (await showModels(easel)).getByRole("listitem").filter({ hasText: "acme/one/one.safetensors" });
-  await expect(row).toContainText(/whole · .* · commit 0123456 · licence sample-licence/);
+  await expect(row).toContainText(/complete · .* · commit 0123456 · licence sample-licence/);
   const fetched = mounted.seen.filter(({ origin }) => origin === "storage");
   expect(new Set(fetched.map(({ path }) => path))).toEqual(
     new Set([`resolve/${COMMIT}/sub/one.safetensors`]),
@@ -161,12 +164,12 @@ test("a gated model asks for a token, which its hub alone sees", async ({ easel 
   await open(easel, server.address("acme/gated"));
   await expect(easel.alert).toContainText("acme/gated asks its users to accept terms");
   await expect(easel.alert).toContainText("access token");
-  await showModels(easel);
+  await expect(page.getByLabel("Access token")).toBeVisible();
   await page.getByLabel("Access token").fill("hf_wrong");
-  await page.getByRole("button", { name: "Open", exact: true }).first().click();
+  await page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
   await expect(easel.alert).toContainText(/accept/);
   await page.getByLabel("Access token").fill(secret);
-  await page.getByRole("button", { name: "Open", exact: true }).first().click();
+  await page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
   await easel.ready();
   const storage = mounted.seen.filter(({ origin }) => origin === "storage");
   expect(storage.length).toBeGreaterThan(0);
@@ -186,7 +189,7 @@ for (const keep of [true, false]) {
     await showModels(easel);
     await page.getByLabel("Access token").fill("hf_secret");
     await page.getByLabel("Keep it until this tab is closed").setChecked(keep);
-    await page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
     await easel.ready();
     await page.reload();
     await easel.ready();
@@ -207,11 +210,11 @@ test("a token given for one hub is not sent to another", async ({ easel }) => {
     await expect(easel.alert).toContainText("accept terms");
     await showModels(easel);
     await easel.page.getByLabel("Access token").fill("hf_secret");
-    await easel.page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await easel.page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
     await easel.ready();
     const mounted = other.mount("acme/lure", hosted());
     await easel.page.getByLabel("owner/name").fill(other.address("acme/lure"));
-    await easel.page.getByRole("button", { name: "Open", exact: true }).first().click();
+    await easel.page.locator("#open-model").getByRole("button", { name: "Open", exact: true }).click();
     await easel.ready();
     expect(ranges(mounted, HALF).length).toBeGreaterThan(0);
     expect(mounted.seen.filter(({ authorization }) => authorization !== undefined)).toEqual([]);
@@ -275,7 +278,7 @@ test("the list says what is kept and mends what went bad", async ({ easel }) => 
   await expect(row).toContainText(`Damaged, and to be fetched again: ${HALF}`);
   await expect(row).toContainText("unfinished");
   await row.getByRole("button", { name: "Finish" }).click();
-  await expect(row).toContainText("whole");
+  await expect(row).toContainText("complete");
   expect(ranges(mounted, HALF).at(-1)).toBe(`bytes=${CHUNK}-${2 * CHUNK - 1}`);
 });
 

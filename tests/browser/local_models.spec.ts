@@ -2,12 +2,11 @@
 import { cpSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
 import { checkpoint } from "./checkpoint.ts";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { STARTER } from "./starter_model.ts";
 
-const STARTER = fileURLToPath(new URL("../../models/starter", import.meta.url));
 const PATIENCE = 300_000;
 
 /** Opens the page without a folder picker, so that fields and archives take its place. */

@@ -7,6 +7,7 @@ import { buildNpmPackage } from "../../tools/lib/npm_package.mjs";
 import { manifest, readModel } from "../../tools/vite/bundled_model.mjs";
 import { expect, pngSize, test } from "./easel_page.ts";
 import { inRoot, Site } from "./embedding_site.ts";
+import { STARTER, starterSide } from "./starter_model.ts";
 
 const PACKAGE = inRoot("build", "npm");
 const PROJECT = inRoot("build", "consumer");
@@ -22,7 +23,7 @@ import { EaselImage } from "easel/element";
 
 export async function draw(model: string): Promise<{ steps: number[]; seed: number; png: string }> {
   const easel = await Easel.load(model, { device: "cpu" });
-  const run = easel.generate({ prompt: "a purple heart on an orange background", steps: 4, guidanceScale: 4, seed: 4 });
+  const run = easel.generate({ prompt: "a purple heart on an orange background", steps: 4, seed: 4 });
   const steps: number[] = [];
   for await (const { index, picture } of run) {
     steps.push(index);
@@ -83,10 +84,9 @@ test("draws from the tarball in a fresh project, from a folder of another site's
   execFileSync(inRoot("node_modules", ".bin", "tsc"), ["--project", PROJECT], { stdio: "inherit" });
   await build({ root: PROJECT, base: "./", configFile: false, logLevel: "warn" });
   const models = await Site.open({ "Access-Control-Allow-Origin": "*" });
-  const starter = inRoot("models", "starter");
   models
-    .folder("/starter/", `${starter}/`)
-    .put("/starter/manifest.json", JSON.stringify(manifest(readModel(starter))));
+    .folder("/starter/", `${STARTER}/`)
+    .put("/starter/manifest.json", JSON.stringify(manifest(readModel(STARTER))));
   const policy = [
     "default-src 'none'",
     "script-src 'self' 'wasm-unsafe-eval'",
@@ -104,7 +104,10 @@ test("draws from the tarball in a fresh project, from a folder of another site's
     const drawn = await easel.page.evaluate((model) => globalThis.draw?.(model), `${models.origin}/starter/`);
     expect(drawn?.steps).toEqual([1, 2, 3, 4]);
     expect(drawn?.seed).toBe(4);
-    expect(pngSize(Buffer.from(drawn?.png ?? "", "base64"))).toEqual({ width: 64, height: 64 });
+    expect(pngSize(Buffer.from(drawn?.png ?? "", "base64"))).toEqual({
+      width: starterSide(),
+      height: starterSide(),
+    });
   } finally {
     host.close();
     models.close();

@@ -1,5 +1,6 @@
 // The page itself, with the scripted engine: what is shown, kept and said.
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { SCRIPTED_MODEL, SCRIPTED_SIZE } from "./scripted_model.ts";
 
 async function open(easel: EaselPage, query = "?device=cpu"): Promise<void> {
   await easel.page.goto(site("scripted", query));
@@ -105,7 +106,7 @@ test("what was typed is there after a reload", async ({ easel }) => {
   await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a penguin");
   await expect(easel.page.getByLabel("Negative prompt")).toHaveValue("rain");
   await expect(easel.page.getByLabel("Steps")).toHaveValue("12");
-  await expect(easel.page.getByLabel("Guidance")).toHaveValue("4");
+  await expect(easel.page.getByLabel("Guidance")).toHaveValue(String(SCRIPTED_MODEL.guidance_scale));
   await easel.button.click();
   await expect(easel.page.getByRole("status")).toHaveText("Done");
   await expect(easel.page.getByLabel("Seed", { exact: true })).toHaveValue("77");
@@ -119,7 +120,7 @@ test("settings are kept for each model, prompts and seed for all", async ({ ease
   await open(easel, "?device=cpu&model=models/starter/%3Fother");
   await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a penguin");
   await expect(easel.page.getByLabel("Seed", { exact: true })).toHaveValue("77");
-  await expect(steps).toHaveValue("8");
+  await expect(steps).toHaveValue(String(SCRIPTED_MODEL.steps));
   await open(easel);
   await expect(steps).toHaveValue("12");
 });
@@ -130,7 +131,7 @@ test("an unlocked seed changes with each picture", async ({ easel }) => {
   for (let picture = 0; picture < 3; picture += 1) {
     await easel.draw();
     const seed = await easel.page.locator("#seed").inputValue();
-    await expect(easel.page.locator("#progress-text")).toHaveText(`64×64 · seed ${seed}`);
+    await expect(easel.page.locator("#progress-text")).toHaveText(`${SCRIPTED_SIZE} · seed ${seed}`);
     seeds.add(seed);
   }
   expect(seeds.size).toBe(3);
@@ -144,16 +145,16 @@ test("a seed that was typed or diced is used for one picture, also after a reloa
   await easel.page.reload();
   await easel.ready();
   await easel.draw();
-  await expect(result).toHaveText("64×64 · seed 77");
+  await expect(result).toHaveText(`${SCRIPTED_SIZE} · seed 77`);
   await easel.page.reload();
   await easel.ready();
   await easel.draw();
-  await expect(result).toHaveText(/^64×64 · seed \d+$/);
+  await expect(result).toHaveText(new RegExp(`^${SCRIPTED_SIZE} · seed \\d+$`));
   await expect(field).not.toHaveValue("77");
   await easel.page.getByRole("button", { name: "Random seed" }).click();
   const diced = await field.inputValue();
   await easel.draw();
-  await expect(result).toHaveText(`64×64 · seed ${diced}`);
+  await expect(result).toHaveText(`${SCRIPTED_SIZE} · seed ${diced}`);
   await easel.draw();
   await expect(field).not.toHaveValue(diced);
 });
@@ -164,9 +165,9 @@ test("a seed that is typed during a run is for the next picture", async ({ easel
   await easel.button.click();
   await expect(easel.button).toHaveText("Stop");
   await easel.set({ Seed: "2" });
-  await expect(easel.page.locator("#progress-text")).toHaveText("64×64 · seed 1");
+  await expect(easel.page.locator("#progress-text")).toHaveText(`${SCRIPTED_SIZE} · seed 1`);
   await easel.draw();
-  await expect(easel.page.locator("#progress-text")).toHaveText("64×64 · seed 2");
+  await expect(easel.page.locator("#progress-text")).toHaveText(`${SCRIPTED_SIZE} · seed 2`);
 });
 
 test("a sampler that calls the model more often is stopped after so many of its calls", async ({ easel }) => {

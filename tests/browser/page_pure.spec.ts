@@ -6,7 +6,7 @@ import { reweigh } from "../../www/src/app/prompt/weights.ts";
 import { presetsOf } from "../../www/src/app/settings/presets.ts";
 import { SHAPES, sizeOf } from "../../www/src/app/settings/sizes.ts";
 import { animatedPng } from "../../www/src/shared/animated_png.ts";
-import { TransferPace } from "../../www/src/shared/pace.ts";
+import { StagePace, TransferPace } from "../../www/src/shared/pace.ts";
 import { readChunks, writeChunks } from "../../www/src/shared/png_chunks.ts";
 
 /** Where `|` stands, the selection begins and ends; one `|` is a cursor. */
@@ -126,6 +126,17 @@ test("the time left of a transfer follows how fast it has been lately", () => {
   expect(pace.secondsLeft(300, 1000, 11_000)).toBeDefined();
   // The beginning is forgotten: 400 bytes came in the nine seconds since.
   expect(pace.secondsLeft(700, 1000, 20_000)).toBeCloseTo((300 / 400) * 9);
+});
+
+test("each stage has its own time left, and one of unknown length none", () => {
+  const pace = new StagePace();
+  pace.secondsLeft("weights", 0, 100, 0);
+  expect(pace.secondsLeft("weights", 50, 100, 2000)).toBe(2);
+  expect(pace.secondsLeft("drawing", 1, 10, 2100)).toBeUndefined();
+  expect(pace.secondsLeft("drawing", 5, 10, 4100)).toBe(2.5);
+  // A second picture: what the first one took says nothing of its beginning.
+  expect(pace.secondsLeft("drawing", 1, 10, 5000)).toBeUndefined();
+  expect(pace.secondsLeft("measuring", 1, 0, 9000)).toBeUndefined();
 });
 
 /** A PNG file of one pixel; only its chunks matter. */

@@ -6,6 +6,7 @@ import { chunkOf } from "../../www/src/shared/png_chunks.ts";
 import { textChunk, withText } from "../../www/src/shared/png_text.ts";
 import { violations } from "./accessibility.ts";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { SCRIPTED_MODEL } from "./scripted_model.ts";
 
 const TEAL = [0, 128, 128, 255];
 const RED = [255, 0, 0, 255];
@@ -383,7 +384,7 @@ for (const fragment of [
   test(`the hostile fragment ${fragment.slice(0, 30)} does no harm`, async ({ easel }) => {
     await easel.page.goto(site("scripted", `?device=cpu${fragment}`));
     await easel.ready();
-    await expect(easel.page.getByLabel("Steps")).toHaveValue("8");
+    await expect(easel.page.getByLabel("Steps")).toHaveValue(String(SCRIPTED_MODEL.steps));
     await easel.draw();
   });
 }

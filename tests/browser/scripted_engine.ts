@@ -1,6 +1,7 @@
 // Stands in for the wasm engine in tests of the page: it draws colours at once, and fails as its prompt tells it.
 import type { ModelInfo, Source } from "easel-wasm";
 import type { Device, GenerateParams } from "../../www/src/shared/protocol.ts";
+import { SCRIPTED_MODEL } from "./scripted_model.ts";
 
 const CONFIGS = ["model_index.json", "unet/config.json"];
 const WEIGHTS = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/diffusion_pytorch_model.safetensors"];
@@ -106,25 +107,12 @@ export class Engine {
     }
     // A probe for a file that models may lack.
     await source.size("unet/diffusion_pytorch_model.safetensors.index.json");
-    const samplers = [
-      { name: "ddim", label: "DDIM" },
-      { name: "euler", label: "Euler" },
-      { name: "pndm", label: "PNDM" },
-    ];
-    const shape = { width: 64, height: 64, factor: 16, token_limit: 22 };
-    return {
-      pipeline: "StableDiffusionPipeline",
-      ...shape,
-      sampler: "ddim",
-      samplers,
-      steps: 8,
-      guidance_scale: 4,
-    };
+    return SCRIPTED_MODEL;
   }
 
   tokens(prompt: string) {
     if (prompt.includes("(:")) fail("bad_prompt", "prompt: a weight is missing after `:`");
-    return { count: prompt.split(/\s+/).filter(Boolean).length, limit: 22 };
+    return { count: prompt.split(/\s+/).filter(Boolean).length, limit: SCRIPTED_MODEL.token_limit };
   }
 
   attach(canvas: OffscreenCanvas): void {

@@ -62,7 +62,10 @@ async function everyday({ page, site, shot }) {
   await getModel(page);
   await page.getByLabel("Prompt", { exact: true }).fill("a red apple");
   await page.locator("#go").click();
-  await page.waitForFunction(() => /^(9|1\d)\//.test(document.getElementById("progress-text").textContent));
+  await page.waitForFunction(() => {
+    const [, index, total] = /^(\d+)\/(\d+)/.exec(document.getElementById("progress-text").textContent) ?? [];
+    return 2 * index >= total;
+  });
   await shot("generating");
   await state(page, "ready");
   for (const [at, prompt] of PROMPTS.entries()) await draw(page, prompt, at + 4);
@@ -72,7 +75,8 @@ async function everyday({ page, site, shot }) {
   await page.locator("#process").evaluate((element) => {
     element.open = true;
   });
-  await page.getByRole("slider", { name: "From noise to picture" }).fill("9");
+  const scrubber = page.getByRole("slider", { name: "From noise to picture" });
+  await scrubber.fill(String(Math.floor(Number(await scrubber.getAttribute("max")) / 2)));
   await page.locator("#process").evaluate((element) => element.scrollIntoView({ block: "end" }));
   await shot("how-it-works");
   await gallery(page, shot);

@@ -13,7 +13,7 @@ const MANIFEST = {
   start_url: "./",
   scope: "./",
   display: "standalone",
-  background_color: "#f7f5f0",
+  background_color: "#f6f3ec",
   theme_color: "#b8431a",
   categories: ["graphics", "photo"],
   icons: [

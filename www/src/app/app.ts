@@ -38,13 +38,13 @@ export class App {
   #state: State = "loading";
   #stop: AbortController | undefined;
   #askedToKeep = false;
-  readonly #onLoadEnd: () => void;
+  readonly #onLoadEnd: (error?: EaselError) => void;
   readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
   readonly #replay = new Replay();
 
-  /** `onLoadEnd` is told whenever a load has ended, well or not; `loras` knows those that prompts may ask for. */
-  constructor(model: URL, device: DeviceChoice, onLoadEnd: () => void, loras: LoraList) {
+  /** `onLoadEnd` is told whenever a load has ended, well or with an error; `loras` knows those that prompts may ask for. */
+  constructor(model: URL, device: DeviceChoice, onLoadEnd: (error?: EaselError) => void, loras: LoraList) {
     this.#model = model;
     this.#device = device;
     this.#onLoadEnd = onLoadEnd;
@@ -76,6 +76,7 @@ export class App {
   /** Says why the model cannot be offered. */
   refuse(error: EaselError): void {
     this.#fail(error, "The model could not be found");
+    this.#onLoadEnd(error);
   }
 
   /** Loads the model into a new engine. */
@@ -112,10 +113,12 @@ export class App {
       this.#enter("ready");
       this.#counter.attach(client);
       this.#askToKeep();
+      this.#onLoadEnd();
     } catch (error) {
-      if (client === this.#client) this.#fail(error, "The model could not be loaded");
+      if (client !== this.#client) return;
+      this.#fail(error, "The model could not be loaded");
+      this.#onLoadEnd(asEaselError(error));
     }
-    if (client === this.#client) this.#onLoadEnd();
   }
 
   /** Asks that the model stay when the browser needs room; where it may go, it is fetched again. */

@@ -8,7 +8,7 @@ import type { Replay } from "./process/replay.ts";
 import { Take } from "./process/take.ts";
 import { addToSeries, beginSeries } from "./series.ts";
 import { beginPicture, endPicture, offerDownload, showStage, withdrawDownload } from "./stage.ts";
-import { hideProgress, showPreparation, showProgress, showStatus, showStep, showWarnings } from "./status.ts";
+import { hideProgress, PartsProgress, showProgress, showStatus, showStep, showWarnings } from "./status.ts";
 
 /**
  * Draws `count` pictures, says how it ended, and returns how many were finished; throws what the engine throws. Aborting
@@ -96,6 +96,7 @@ class SeriesProgress {
   readonly #count: number;
   #done = 0;
   #pace: Pace | undefined;
+  readonly #parts = new PartsProgress();
 
   constructor(count: number) {
     this.#count = count;
@@ -109,7 +110,9 @@ class SeriesProgress {
 
   show(event: GenerateEvent): void {
     if (event.type === "prepare") {
-      showPreparation(event);
+      // What keeps the first picture waiting on a new adapter.
+      showStatus(event.stage === "measuring" ? "Getting to know the GPU, once" : "Compiling for the GPU");
+      this.#parts.show(event);
     } else if (event.type === "started") {
       this.#pace ??= new Pace(event.total * this.#count, performance.now());
       showStatus(this.#count === 1 ? "Drawing" : `Drawing picture ${this.#done + 1} of ${this.#count}`);

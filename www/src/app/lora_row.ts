@@ -1,6 +1,6 @@
 import { fileSize } from "../shared/pace.ts";
 import type { ModelSummary } from "../shared/protocol.ts";
-import { button } from "./make.ts";
+import { button, make } from "./make.ts";
 
 /** What can be done with a kept LoRA. */
 export interface LoraActions {
@@ -13,28 +13,22 @@ export interface LoraActions {
 
 /** A kept LoRA in the list. */
 export class LoraRow {
-  readonly item = document.createElement("li");
+  readonly item: HTMLLIElement;
   readonly name: string;
   readonly #actions: LoraActions;
-  readonly #size = document.createElement("span");
-  readonly #slider = document.createElement("input");
-  readonly #output = document.createElement("output");
-  readonly #buttons = document.createElement("div");
+  readonly #size = make("span");
+  readonly #slider = make("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: "0" });
+  readonly #output = make("output");
+  readonly #buttons = make("div", { className: "buttons" });
 
   constructor(name: string, actions: LoraActions) {
     this.name = name;
     this.#actions = actions;
-    const title = document.createElement("p");
-    title.className = "label-row";
-    title.append(name, this.#size);
-    Object.assign(this.#slider, { type: "range", min: "0", max: "1.5", step: "0.05", value: "0" });
-    this.#slider.setAttribute("aria-label", `Strength of ${name}`);
+    this.#slider.ariaLabel = `Strength of ${name}`;
     this.#slider.addEventListener("input", () => actions.strengthen(this.#slider.valueAsNumber));
-    const strength = document.createElement("div");
-    strength.className = "row";
-    strength.append(this.#slider, this.#output);
-    this.#buttons.className = "buttons";
-    this.item.append(title, strength, this.#buttons);
+    const title = make("p", { className: "label-row" }, name, this.#size);
+    const strength = make("div", { className: "row" }, this.#slider, this.#output);
+    this.item = make("li", {}, title, strength, this.#buttons);
   }
 
   show({ whole, size, kept }: ModelSummary): void {

@@ -5,7 +5,7 @@ import { builtPlaces } from "../shared/built_places.ts";
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { loraName, loraNames, loraStrength, withLora } from "../shared/lora_tags.ts";
 import { checkpointName, isLocal, modelAddress } from "../shared/model_address.ts";
-import { fileSize } from "../shared/pace.ts";
+import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, LoraPlace, ModelSummary } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { prompt } from "./form.ts";
@@ -17,6 +17,7 @@ import { tokenFor } from "./token.ts";
 const form = element("add-lora", HTMLFormElement);
 const address = element("lora-address", HTMLInputElement);
 const note = element("lora-note", HTMLElement);
+const cancel = element("lora-cancel", HTMLButtonElement);
 const list = element("lora-list", HTMLUListElement);
 const panel = element("models", HTMLDetailsElement);
 
@@ -24,6 +25,7 @@ const panel = element("models", HTMLDetailsElement);
 export class LoraList {
   readonly #rows = new Map<string, LoraRow>();
   #client: EngineClient | undefined;
+  #fetching: AbortController | undefined;
   readonly #release: () => Promise<void>;
 
   /** `release` makes the open model's engine let go of all LoRAs. */
@@ -31,6 +33,7 @@ export class LoraList {
     this.#release = release;
     panel.addEventListener("toggle", () => void this.#show());
     prompt.addEventListener("input", () => this.#showStrengths());
+    cancel.addEventListener("click", () => this.#fetching?.abort());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const places = builtPlaces(new URL(location.href));
@@ -46,18 +49,20 @@ export class LoraList {
       const url = new URL(model);
       await this.#checkName(model);
       const params = { model, token: tokenFor(url), files: givenFiles(url) };
+      const pace = new TransferPace();
+      this.#fetching = new AbortController();
+      const { signal } = this.#fetching;
+      cancel.hidden = false;
       const onEvent = (event: DownloadEvent) => {
-        note.textContent =
-          event.type === "waiting"
-            ? "Another tab is at work on this LoRA."
-            : `Fetched ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
+        note.textContent = progressText(event, pace);
       };
-      await this.#worker().request("keepLora", params, { onEvent });
+      await this.#worker().request("keepLora", params, { onEvent, signal });
       address.value = "";
       note.textContent = "Kept. Move its slider to use it.";
     } catch (error) {
       note.textContent = sentence(asEaselError(error).message);
     }
+    cancel.hidden = true;
     await this.#show();
   }
 
@@ -141,6 +146,13 @@ export class LoraList {
     }
     await this.#show();
   }
+}
+
+function progressText(event: DownloadEvent, pace: TransferPace): string {
+  if (event.type === "waiting") return "Another tab is at work on this LoRA.";
+  const { loaded, total } = event;
+  const left = pace.secondsLeft(loaded, total, performance.now());
+  return `Fetched ${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`;
 }
 
 function nameOf(model: string): string {

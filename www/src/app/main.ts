@@ -51,7 +51,8 @@ function start(named: boolean): void {
   }
 }
 
-function onLoadEnd(): void {
+function onLoadEnd(error?: EaselError): void {
+  if (error?.code === "forbidden") models.askForToken();
   models.refresh();
   void offline.refresh();
 }

@@ -1,5 +1,7 @@
 type Content = Node | string;
 
+const SVG = "http://www.w3.org/2000/svg";
+
 /** An element with some of its properties, and contents; texts are texts. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -10,6 +12,17 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   Object.assign(made, properties);
   made.append(...contents);
   return made;
+}
+
+/** A drawing of `index.html`, by the end of its id. */
+export function glyph(name: string): SVGSVGElement {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "glyph");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#glyph-${name}`);
+  svg.append(use);
+  return svg;
 }
 
 /** A button that does not send a form. */

@@ -15,10 +15,12 @@ import { readLocation } from "./location.ts";
 import type { LoraList } from "./loras.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { noteQuant } from "./quant_choice.ts";
+import { saveFile } from "./save_file.ts";
 import { sentence } from "./status.ts";
 import { forgetToken, giveToken, tokenFor } from "./token.ts";
 
 const panel = element("models", HTMLDetailsElement);
+const more = element("model-more", HTMLDetailsElement);
 const form = element("open-model", HTMLFormElement);
 const address = element("model-address", HTMLInputElement);
 const quant = element("model-quant", HTMLSelectElement);
@@ -64,6 +66,11 @@ export class ModelList {
     this.#current = model;
     address.value = shortName(model);
     this.#showToken();
+  }
+
+  /** Shows where a token is given. */
+  askForToken(): void {
+    panel.open = more.open = true;
   }
 
   /** What is known of a model: what this browser keeps of it or, with `ask`, what its host says. */
@@ -139,7 +146,7 @@ export class ModelList {
     const gone = new Set(this.#rows.keys());
     for (const model of models) {
       gone.delete(model.address);
-      this.#row(model.address).show(model);
+      this.#row(model.address).show(model, model.address === this.#current?.href);
     }
     for (const key of gone) this.#rows.delete(key);
     list.replaceChildren(...models.map((model) => this.#row(model.address).item));
@@ -181,7 +188,7 @@ export class ModelList {
         return attempt(async (client) => {
           const chosen = folder === "unsupported" ? undefined : folder;
           const saved = await client.request("save", { model, folder: chosen }, { signal, onEvent });
-          if (saved.file) download(saved.name, saved.file);
+          if (saved.file) saveFile(saved.file, saved.name);
           return `Saved as ${saved.name}. Drop it on this page to open it again, here or on another device.`;
         });
       },
@@ -205,16 +212,6 @@ function shortName(model: URL): string {
   const place = hubModel(model);
   const plain = place?.hub.href === hub.href && place.revision === "main" && place.folder === "";
   return plain && !modelBaseUrl ? modelName(model) : model.href;
-}
-
-/** Hands a file of the browser's own over to the user's downloads. */
-function download(name: string, file: File): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  // The download has begun when the press has been handled, and goes on by itself.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function showStorage(): Promise<void> {

@@ -1,7 +1,7 @@
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
-import { fileSize } from "../shared/pace.ts";
+import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
-import { button } from "./make.ts";
+import { button, make } from "./make.ts";
 
 /** What can be done with a kept model; work under way says at its end what came of it. */
 export interface ModelActions {
@@ -16,13 +16,14 @@ type WorkEvent = DownloadEvent | VerifyEvent | SaveEvent;
 
 /** A kept model in the list. */
 export class ModelRow {
-  readonly item = document.createElement("li");
   readonly #actions: ModelActions;
-  readonly #title = child(this.item, "p", "label-row");
-  readonly #facts = child(this.item, "p", "hint");
-  readonly #buttons = child(this.item, "div", "buttons");
-  readonly #note = child(this.item, "p", "hint");
+  readonly #title = make("p", { className: "label-row" });
+  readonly #facts = make("p", { className: "hint" });
+  readonly #buttons = make("div", { className: "buttons" });
+  readonly #note = make("p", { className: "hint" });
+  readonly item = make("li", {}, this.#title, this.#facts, this.#buttons, this.#note);
   #model: ModelSummary | undefined;
+  #isOpen = false;
   #work: AbortController | undefined;
 
   constructor(actions: ModelActions) {
@@ -30,14 +31,17 @@ export class ModelRow {
     this.#note.setAttribute("role", "status");
   }
 
-  show(model: ModelSummary): void {
+  /** `isOpen` tells the model that the page is about. */
+  show(model: ModelSummary, isOpen: boolean): void {
     this.#model = model;
+    this.#isOpen = isOpen;
     const { size, kept, whole, started, quant, commit, licence } = model;
     const { name, page } = source(model);
     const amount = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
-    this.#title.replaceChildren(page ? link(name, page) : span(name), span(amount));
+    this.#title.replaceChildren(page ? link(name, page) : name, make("span", {}, amount));
     const facts = [
-      whole ? "whole" : "unfinished",
+      ...(isOpen ? ["in use"] : []),
+      whole ? "complete" : "unfinished",
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
     ];
     if (quant !== "none") facts.push(`packed to ${quant}`);
@@ -67,7 +71,7 @@ export class ModelRow {
       () => void this.#run((signal, say) => this.#actions.save(signal, say)),
     );
     this.#buttons.replaceChildren(
-      button("Open", this.#actions.open),
+      ...(this.#isOpen ? [] : [button("Open", this.#actions.open)]),
       ...(whole ? [] : [finish]),
       check,
       ...(whole ? [save] : []),
@@ -79,8 +83,9 @@ export class ModelRow {
     this.#work = new AbortController();
     this.#showButtons();
     this.#note.textContent = "";
+    const pace = new TransferPace();
     this.#note.textContent = await work(this.#work.signal, (event) => {
-      this.#note.textContent = progressText(event);
+      this.#note.textContent = progressText(event, pace);
     });
     this.#work = undefined;
     this.#showButtons();
@@ -89,9 +94,11 @@ export class ModelRow {
 
 const DONE = { download: "Copied", checking: "Checked", saving: "Saved" };
 
-function progressText(event: WorkEvent): string {
+function progressText(event: WorkEvent, pace: TransferPace): string {
   if (event.type === "waiting") return "Another tab is at work on this model.";
-  return `${DONE[event.type]} ${fileSize(event.loaded)} of ${fileSize(event.total)}`;
+  const { loaded, total } = event;
+  const left = pace.secondsLeft(loaded, total, performance.now());
+  return `${DONE[event.type]} ${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`;
 }
 
 /** What a model is called, and the page that tells people of it; files of this device have none. */
@@ -103,21 +110,6 @@ function source({ address }: ModelSummary): { name: string; page?: string } {
   return { name: modelName(model), page: page.href };
 }
 
-function child(parent: HTMLElement, tag: string, className: string): HTMLElement {
-  const made = document.createElement(tag);
-  made.className = className;
-  parent.append(made);
-  return made;
-}
-
-function span(text: string): HTMLElement {
-  const made = document.createElement("span");
-  made.textContent = text;
-  return made;
-}
-
 function link(text: string, href: string): HTMLAnchorElement {
-  const made = document.createElement("a");
-  Object.assign(made, { href, textContent: text, target: "_blank", rel: "noopener noreferrer" });
-  return made;
+  return make("a", { href, target: "_blank", rel: "noopener noreferrer" }, text);
 }

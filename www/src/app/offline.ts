@@ -1,7 +1,7 @@
 // Whether all that a picture needs is here, with the network off too. The service worker keeps the page; the starter model
 // is fetched for that even before anybody asks for it, unless its bytes may cost something, or the user has said no.
 import { asEaselError } from "../shared/errors.ts";
-import { duration, fileSize, TransferPace } from "../shared/pace.ts";
+import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 import { sentence } from "./status.ts";
@@ -107,8 +107,7 @@ function say(text: string, busy = false): void {
 
 function show({ loaded, total }: DownloadEvent & { type: "download" }, pace: TransferPace): void {
   const left = pace.secondsLeft(loaded, total, performance.now());
-  const time = left === undefined ? "" : ` · ${duration(left)} left`;
-  amount.textContent = `${fileSize(loaded)} of ${fileSize(total)}${time}`;
+  amount.textContent = `${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`;
 }
 
 async function isPageKept(): Promise<boolean> {

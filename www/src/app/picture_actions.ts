@@ -1,8 +1,10 @@
 // What can be done with a finished picture and its settings, where the browser can: copy, share, link, save.
 import { asEaselError } from "../shared/errors.ts";
 import { type Settings, toFragment } from "../shared/settings.ts";
-import { button, make } from "./make.ts";
+import { button, glyph, make } from "./make.ts";
 import { fileName } from "./stage.ts";
+
+const SAID_MS = 2000;
 
 /** A finished picture. */
 export interface Finished {
@@ -20,12 +22,15 @@ export function shareActions(finished: Finished): HTMLElement[] {
   const actions: HTMLElement[] = [];
   if ("ClipboardItem" in window && navigator.clipboard) {
     actions.push(
-      attempt("Copy image", () => navigator.clipboard.write([new ClipboardItem({ "image/png": file })])),
-      attempt("Copy link", () => navigator.clipboard.writeText(link)),
+      attempt("copy", "Copy image", () =>
+        navigator.clipboard.write([new ClipboardItem({ "image/png": file })]),
+      ),
+      attempt("link", "Copy link", () => navigator.clipboard.writeText(link)),
     );
   }
   const files = [new File([file], name, { type: "image/png" })];
-  if (navigator.canShare?.({ files })) actions.push(attempt("Share", () => navigator.share({ files })));
+  if (navigator.canShare?.({ files }))
+    actions.push(attempt("share", "Share", () => navigator.share({ files })));
   return actions;
 }
 
@@ -37,29 +42,25 @@ export function linkTo({ settings, model }: Pick<Finished, "settings" | "model">
   return url.href;
 }
 
-/** Saves a file under a name. */
-export function save(file: Blob, name: string): void {
-  const url = URL.createObjectURL(file);
-  make("a", { href: url, download: name }).click();
-  // The download has begun to read by then.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
 /** A button that says for a moment whether it worked. */
-function attempt(text: string, work: () => Promise<void>): HTMLButtonElement {
-  const made = button(text, async () => {
+function attempt(icon: string, text: string, work: () => Promise<void>): HTMLButtonElement {
+  const label = make("span", {}, text);
+  const made = button("", async () => {
+    // What it says meanwhile is not to move its neighbours.
+    made.style.minWidth = `${made.offsetWidth}px`;
     try {
       await work();
-      made.textContent = "Done";
+      label.textContent = "Done";
     } catch (error) {
       // A share sheet that was closed is no failure.
       if (error instanceof DOMException && error.name === "AbortError") return;
-      made.textContent = "Not allowed here";
+      label.textContent = "Not allowed";
       made.title = asEaselError(error).message;
     }
     setTimeout(() => {
-      made.textContent = text;
-    }, 2000);
+      label.textContent = text;
+    }, SAID_MS);
   });
+  made.replaceChildren(glyph(icon), label);
   return made;
 }

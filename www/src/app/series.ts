@@ -1,6 +1,7 @@
 // The pictures of one run, to go back and forth between.
 import { element } from "./elements.ts";
 import type { FinishedPicture } from "./finished.ts";
+import { button, make } from "./make.ts";
 
 const list = element("series", HTMLUListElement);
 
@@ -14,24 +15,17 @@ export function beginSeries(count: number): void {
 /** Adds a finished picture; `show` is called when it is chosen. */
 export function addToSeries({ png, params: { seed } }: FinishedPicture, show: () => void): void {
   if (list.hidden) return;
-  const image = document.createElement("img");
-  image.src = URL.createObjectURL(png);
-  image.alt = `Picture ${list.childElementCount + 1}, seed ${seed}`;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.append(image);
-  button.addEventListener("click", () => {
-    choose(button);
+  const alt = `Picture ${list.childElementCount + 1}, seed ${seed}`;
+  const press = () => {
+    choose(chip);
     show();
-  });
-  const item = document.createElement("li");
-  item.append(button);
-  list.append(item);
-  choose(button);
+  };
+  const chip = button("", press, { className: "" });
+  chip.append(make("img", { src: URL.createObjectURL(png), alt }));
+  list.append(make("li", {}, chip));
+  choose(chip);
 }
 
-function choose(button: HTMLButtonElement): void {
-  for (const other of list.querySelectorAll("button")) {
-    other.setAttribute("aria-pressed", String(other === button));
-  }
+function choose(chosen: HTMLButtonElement): void {
+  for (const other of list.querySelectorAll("button")) other.ariaPressed = String(other === chosen);
 }

@@ -1,21 +1,19 @@
 import { element } from "./elements.ts";
+import { glyph, make } from "./make.ts";
 
 const frame = element("frame", HTMLElement);
 const result = element("result", HTMLElement);
+/** With less of the picture in view there is nothing to watch. */
+const LEAST_SEEN = 0.6;
 /** Lies over the live canvas and shows what is not on it: earlier steps, other pictures. */
-const over = document.createElement("canvas");
-over.id = "over";
-over.hidden = true;
-over.setAttribute("aria-hidden", "true");
+const over = make("canvas", { id: "over", hidden: true, ariaHidden: "true" });
 /** Which wish of `showOver` is the latest: decoding takes its time. */
 let wish = 0;
 
 /** Puts a fresh canvas on the stage and hands its drawing over; a canvas can be handed over only once. */
 export function freshCanvas(): OffscreenCanvas {
-  const canvas = document.createElement("canvas");
-  canvas.id = "canvas";
+  const canvas = make("canvas", { id: "canvas", ariaLabel: "No picture yet" });
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "No picture yet");
   frame.replaceChildren(canvas, over);
   if (over.hidden) frame.dataset.state = "empty";
   return canvas.transferControlToOffscreen();
@@ -33,9 +31,11 @@ export function beginPicture(prompt: string, width: number, height: number): voi
   frame.querySelector("canvas")?.setAttribute("aria-label", `Picture of: ${prompt}`);
 }
 
-/** Brings the stage into view, where a phone has scrolled it away. */
+/** Brings the picture into view where one column has scrolled it away; beside the form it stays in view by itself. */
 export function showStage(): void {
-  frame.scrollIntoView({ block: "nearest" });
+  const { top, bottom } = frame.getBoundingClientRect();
+  const seen = Math.min(bottom, innerHeight) - Math.max(top, 0);
+  if (seen < LEAST_SEEN * (bottom - top)) frame.scrollIntoView({ block: "nearest" });
 }
 
 export function endPicture(): void {
@@ -77,11 +77,8 @@ function draw(source: HTMLCanvasElement | ImageBitmap): void {
 
 /** Offers a finished picture as a file, in the place of the one before. */
 export function offerDownload(png: Blob, prompt: string, seed: number): void {
-  const link = document.createElement("a");
-  link.className = "button";
-  link.href = URL.createObjectURL(png);
-  link.download = fileName(prompt, seed);
-  link.textContent = "Download PNG";
+  const file = { href: URL.createObjectURL(png), download: fileName(prompt, seed) };
+  const link = make("a", { className: "button", ...file }, glyph("save"), make("span", {}, "Download PNG"));
   withdrawDownload();
   result.append(link);
 }

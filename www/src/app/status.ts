@@ -1,5 +1,5 @@
 import type { EaselError } from "../shared/errors.ts";
-import { duration, fileSize, TransferPace } from "../shared/pace.ts";
+import { fileSize, StagePace, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { GenerateEvent, LoadEvent, Loaded, Survey } from "../shared/protocol.ts";
 import { element } from "./elements.ts";
 
@@ -11,6 +11,9 @@ const deviceNote = element("device-note", HTMLElement);
 const alert = element("alert", HTMLElement);
 const alertText = element("alert-text", HTMLElement);
 const alertCode = element("alert-code", HTMLElement);
+
+/** One part of a preparation; `total` is 0 where it is not known. */
+type Part = Extract<GenerateEvent | LoadEvent, { type: "prepare" }>;
 
 /** Says a phase; screen readers read it out, so it changes with phases and not with steps. */
 export function showStatus(text: string): void {
@@ -50,6 +53,7 @@ export function showOffer(model: string | undefined, survey: Survey | undefined)
 export class LoadProgress {
   readonly #local: boolean;
   readonly #pace = new TransferPace();
+  readonly #parts = new PartsProgress();
 
   /** `local` is for models of this device. */
   constructor(local: boolean) {
@@ -67,19 +71,20 @@ export class LoadProgress {
       showProgress(`${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`, loaded / total);
     } else {
       showStatus("Preparing the model");
-      showProgress(event.stage, event.total > 0 ? event.loaded / event.total : undefined);
+      this.#parts.show(event);
     }
   }
 }
 
-function timeLeft(seconds: number | undefined): string {
-  return seconds === undefined ? "" : ` · ${duration(seconds)} left`;
-}
+/** Says how far the parts of a preparation are, each with its own time left. */
+export class PartsProgress {
+  readonly #pace = new StagePace();
 
-/** What keeps the first picture waiting on a new adapter. */
-export function showPreparation({ stage, loaded, total }: Extract<GenerateEvent, { type: "prepare" }>): void {
-  showStatus(stage === "measuring" ? "Getting to know the GPU, once" : "Compiling for the GPU");
-  showProgress(`${loaded}/${total}`, total > 0 ? loaded / total : undefined);
+  show({ stage, loaded, total }: Part): void {
+    const left = this.#pace.secondsLeft(stage, loaded, total, performance.now());
+    const share = total > 0 ? loaded / total : undefined;
+    showProgress(share === undefined ? "" : `${Math.round(100 * share)} %${timeLeft(left)}`, share);
+  }
 }
 
 /** "7/20 · 3.1 s left". */

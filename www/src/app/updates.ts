@@ -1,4 +1,5 @@
 // The page from its own copy in the browser, and new versions of it when the user agrees.
+import { button, make } from "./make.ts";
 
 /** Has the browser keep the page for use without a network; without that it works, only not offline. */
 export function keepPage(): void {
@@ -27,22 +28,14 @@ function watch(registration: ServiceWorkerRegistration): void {
 /** Shows the bar when a version waits beside the one that this page is of; the first ever waits for none. */
 function offer({ waiting }: ServiceWorkerRegistration): void {
   if (!waiting || !navigator.serviceWorker.controller || document.getElementById("update")) return;
-  const bar = document.createElement("div");
-  bar.id = "update";
+  const reload = button("Reload", () => takeOver(waiting, reload));
+  const bar = make("div", { id: "update" }, make("p", {}, "A new version is ready."), reload);
   bar.setAttribute("role", "status");
-  const text = document.createElement("p");
-  text.textContent = "A new version is ready.";
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "small";
-  button.textContent = "Reload";
-  button.addEventListener("click", () => takeOver(waiting, button));
-  bar.append(text, button);
   document.body.append(bar);
 }
 
-function takeOver(waiting: ServiceWorker, button: HTMLButtonElement): void {
-  button.disabled = true;
+function takeOver(waiting: ServiceWorker, reload: HTMLButtonElement): void {
+  reload.disabled = true;
   navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
   waiting.postMessage("take over");
 }

@@ -3,6 +3,7 @@ import type { Generation } from "../client/generation.ts";
 import { sourceAddress } from "../client/source.ts";
 import type { Picture, Progress, Step } from "../client/types.ts";
 import { asEaselError, EaselError } from "../shared/errors.ts";
+import { StagePace } from "../shared/pace.ts";
 import { EaselImageAttributes } from "./easel_image_attributes.ts";
 import { EaselImageView } from "./easel_image_view.ts";
 import { type Lease, lease } from "./engine_pool.ts";
@@ -62,6 +63,7 @@ export class EaselImage extends EaselImageAttributes {
   readonly #view = new EaselImageView(this.attachShadow({ mode: "open" }));
   #lease: { model: string; share: Lease; told: boolean } | undefined;
   #run: AbortController | undefined;
+  readonly #pace = new StagePace();
 
   constructor() {
     super();
@@ -167,6 +169,7 @@ export class EaselImage extends EaselImageAttributes {
     for await (const step of run) {
       this.#view.status = "Drawing";
       this.#view.progress = step.index / step.total;
+      this.#view.secondsLeft = this.#pace.secondsLeft("drawing", step.index, step.total, performance.now());
       this.#view.paint(step.picture, width, height);
       this.#send("step", step);
       step.picture.close();
@@ -212,6 +215,7 @@ export class EaselImage extends EaselImageAttributes {
     const { stage, loaded, total } = progress;
     this.#view.status = phase(progress);
     this.#view.progress = total > 0 && stage !== "decoding" ? loaded / total : undefined;
+    this.#view.secondsLeft = this.#pace.secondsLeft(stage, loaded, total, performance.now());
     this.#send("progress", progress);
   }
 

@@ -41,6 +41,7 @@ const CSS = `
 }
 [part="button"]:focus-visible { outline: 3px solid currentColor; outline-offset: 2px; color: var(--on-accent); outline-color: var(--accent); }
 [part="progress"] { flex: 1; min-inline-size: 4rem; accent-color: var(--accent); }
+[part="time"] { font-size: 0.85em; font-variant-numeric: tabular-nums; }
 [part~="status"] { margin: 0.4rem 0 0; min-block-size: 1.4em; font-size: 0.9em; overflow-wrap: anywhere; }
 [part~="error"] { padding-inline-start: 0.6rem; border-inline-start: 3px solid var(--accent); }
 .unseen { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }

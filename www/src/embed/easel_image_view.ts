@@ -1,3 +1,4 @@
+import { duration } from "../shared/pace.ts";
 import { easelImageStyle } from "./easel_image_style.ts";
 
 /** What `<easel-image>` shows: a picture, and below it a bar with a button, progress and status. */
@@ -9,6 +10,7 @@ export class EaselImageView {
   readonly #canvas = part("canvas", "canvas");
   readonly #bar = part("div", "bar");
   readonly #progress = part("progress", "progress");
+  readonly #time = part("span", "time");
   readonly #status = part("p", "status");
   readonly #labels = { draw: slot("button", "Draw"), stop: slot("stop", "Stop") };
 
@@ -24,7 +26,7 @@ export class EaselImageView {
     this.button.append(this.#labels.draw, this.#labels.stop);
     this.#progress.setAttribute("aria-label", "Progress");
     this.#status.setAttribute("role", "status");
-    this.#bar.append(this.button, this.#progress);
+    this.#bar.append(this.button, this.#progress, this.#time);
     shadow.append(this.#picture, this.#bar, this.#status);
     this.running = false;
   }
@@ -34,6 +36,7 @@ export class EaselImageView {
     this.#labels.draw.hidden = running;
     this.#labels.stop.hidden = !running;
     if (!running) this.#progress.hidden = true;
+    this.#time.textContent = "";
   }
 
   set controls(controls: boolean) {
@@ -74,6 +77,11 @@ export class EaselImageView {
     this.#progress.hidden = false;
     if (value === undefined) this.#progress.removeAttribute("value");
     else this.#progress.value = value;
+  }
+
+  /** What is left of what `progress` shows; `undefined` where nobody knows. */
+  set secondsLeft(seconds: number | undefined) {
+    this.#time.textContent = seconds === undefined ? "" : `${duration(seconds)} left`;
   }
 
   /** Keeps room for a picture of this ratio. */

@@ -43,11 +43,31 @@ export class TransferPace {
   }
 }
 
+/** Says how long one of several stages still takes, whatever its pieces are. */
+export class StagePace {
+  #stage = "";
+  #loaded = 0;
+  #pace = new TransferPace();
+
+  /** As `TransferPace`; another name, or less than before, is the beginning of a stage. */
+  secondsLeft(stage: string, loaded: number, total: number, now: number): number | undefined {
+    if (stage !== this.#stage || loaded < this.#loaded) this.#pace = new TransferPace();
+    this.#stage = stage;
+    this.#loaded = loaded;
+    return total > 0 ? this.#pace.secondsLeft(loaded, total, now) : undefined;
+  }
+}
+
 /** "3.1 s", "48 s", "2 min 5 s". */
 export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/** " · 48 s left", what follows an amount; nothing where it is not known. */
+export function timeLeft(seconds: number | undefined): string {
+  return seconds === undefined ? "" : ` · ${duration(seconds)} left`;
 }
 
 /** "36.4 MB". */

@@ -1,6 +1,6 @@
 // Pictures as a zip file, written as it is read: no gallery is too large for memory.
 import { makeZip } from "client-zip";
-import { save } from "../picture_actions.ts";
+import { saveFile } from "../save_file.ts";
 import { fileName } from "../stage.ts";
 import type { GalleryStore } from "./store.ts";
 
@@ -22,15 +22,36 @@ export async function* zipEntries(store: GalleryStore, keys: readonly number[]):
   }
 }
 
-/** Saves pictures as a zip; straight to the disk where the browser lets a page write there. */
-export async function exportZip(store: GalleryStore, keys: readonly number[]): Promise<void> {
+/**
+ * Saves pictures as a zip; straight to the disk where the browser lets a page write there. `onProgress` hears how many are
+ * in it; aborting `signal` leaves no file and rejects.
+ */
+export async function exportZip(
+  store: GalleryStore,
+  keys: readonly number[],
+  { signal, onProgress }: { signal: AbortSignal; onProgress: (done: number) => void },
+): Promise<void> {
   const name = `easel-${new Date().toISOString().slice(0, 10)}.zip`;
   const place = await savePlace(name);
   if (place === null) return;
-  const stream = makeZip(zipEntries(store, keys));
-  if (place) return stream.pipeTo(await place.createWritable());
+  const stream = makeZip(counted(zipEntries(store, keys), signal, onProgress));
+  if (place) return stream.pipeTo(await place.createWritable(), { signal });
   // The browser keeps a blob of this size on its disk.
-  save(await new Response(stream, { headers: { "Content-Type": "application/zip" } }).blob(), name);
+  saveFile(await new Response(stream, { headers: { "Content-Type": "application/zip" } }).blob(), name);
+}
+
+async function* counted<T>(
+  entries: AsyncIterable<T>,
+  signal: AbortSignal,
+  onProgress: (done: number) => void,
+): AsyncGenerator<T> {
+  let done = 0;
+  for await (const entry of entries) {
+    signal.throwIfAborted();
+    yield entry;
+    done += 1;
+    onProgress(done);
+  }
 }
 
 type SavePicker = (options: { suggestedName: string }) => Promise<FileSystemFileHandle>;

@@ -1,12 +1,13 @@
 // The gallery: keeps every finished picture, and shows them under the stage.
 import { asEaselError, EaselError } from "../../shared/errors.ts";
 import { modelName } from "../../shared/model_address.ts";
-import { fileSize } from "../../shared/pace.ts";
+import { fileSize, Pace, timeLeft } from "../../shared/pace.ts";
 import type { GenerateParams } from "../../shared/protocol.ts";
 import { type Settings, settingsOf } from "../../shared/settings.ts";
 import { element } from "../elements.ts";
 import { button, make } from "../make.ts";
-import { save, shareActions } from "../picture_actions.ts";
+import { shareActions } from "../picture_actions.ts";
+import { saveFile } from "../save_file.ts";
 import { fileName } from "../stage.ts";
 import { showError } from "../status.ts";
 import { showToast } from "../toast.ts";
@@ -16,6 +17,8 @@ import { type StartingPoint, startingPoint } from "./starting_point.ts";
 import { GalleryStore, type Picture } from "./store.ts";
 import { thumbnailOf } from "./thumbnail.ts";
 import { type Shown, Viewer } from "./viewer.ts";
+
+const EXPORT = "Export as zip";
 
 /** What the page does for the gallery. */
 export interface GalleryHost {
@@ -43,11 +46,12 @@ export class Gallery {
   readonly #usage = make("p", { className: "gallery-note hint" });
   readonly #problem = make("p", { className: "gallery-note hint" });
   readonly #filter = button("Starred only", () => this.#toggleFilter(), { ariaPressed: "false" });
-  readonly #export = button("Export as zip", () => void this.#exportShown());
+  readonly #export = button(EXPORT, () => void this.#exportShown());
   /** What is shown, the latest first. */
   #keys: number[] = [];
   /** Deleted, as long as that can be undone. */
   readonly #deleted = new Set<number>();
+  #exporting: AbortController | undefined;
 
   constructor(host: GalleryHost) {
     this.#host = host;
@@ -68,8 +72,8 @@ export class Gallery {
     });
     this.#problem.setAttribute("role", "status");
     const heading = make("h2", { id: "gallery-title" }, "Gallery");
-    const top = make("div", { className: "gallery-top" }, heading, this.#filter, this.#export);
-    element("gallery", HTMLElement).append(top, this.#note, this.#usage, this.#problem, this.#grid.element);
+    const top = make("div", { className: "gallery-top" }, heading, this.#note, this.#filter, this.#export);
+    element("gallery", HTMLElement).append(top, this.#problem, this.#grid.element, this.#usage);
     void this.#begin();
   }
 
@@ -115,7 +119,8 @@ export class Gallery {
     this.#keys = (await store.keys(starred)).filter((key) => !this.#deleted.has(key)).reverse();
     this.#grid.show(this.#keys);
     const count = this.#keys.length;
-    this.#export.disabled = count === 0;
+    this.#export.hidden = count === 0;
+    this.#filter.hidden = count === 0 && !starred;
     const empty = starred
       ? "No picture is starred."
       : "Every picture that is finished is kept here, in this browser.";
@@ -166,16 +171,27 @@ export class Gallery {
     showToast({ text: "Deleted.", action: "Undo", act: restore, onClose: () => void forget() });
   }
 
+  /** Exports what is shown; a press meanwhile ends that. */
   async #exportShown(): Promise<void> {
-    this.#export.disabled = true;
-    this.#problem.textContent = "Exporting…";
+    if (this.#exporting) return this.#exporting.abort();
+    this.#exporting = new AbortController();
+    const { signal } = this.#exporting;
+    const [keys, pace] = [this.#keys, new Pace(this.#keys.length, performance.now())];
+    const onProgress = (done: number) => {
+      pace.step(performance.now());
+      this.#problem.textContent = `Exporting: ${done} of ${keys.length}${timeLeft(pace.secondsLeft())}`;
+    };
+    this.#export.textContent = "Stop the export";
     try {
-      await exportZip(await this.#store, this.#keys);
+      await exportZip(await this.#store, keys, { signal, onProgress });
       this.#problem.textContent = "";
     } catch (error) {
-      this.#problem.textContent = `The export failed: ${asEaselError(error).message}.`;
+      this.#problem.textContent = signal.aborted
+        ? "The export was stopped."
+        : `The export failed: ${asEaselError(error).message}.`;
     }
-    this.#export.disabled = false;
+    this.#exporting = undefined;
+    this.#export.textContent = EXPORT;
   }
 
   #actions({ picture, file }: Shown): HTMLElement[] {
@@ -204,7 +220,7 @@ export class Gallery {
         "Start from it",
         then(() => this.#host.startFrom(file)),
       ),
-      button("Save", () => save(file, fileName(settings.prompt ?? "", settings.seed ?? 0))),
+      button("Save", () => saveFile(file, fileName(settings.prompt ?? "", settings.seed ?? 0))),
     );
     const link = URL.canParse(model) ? this.#host.modelInLink(new URL(model)) : undefined;
     return [...actions, ...shareActions({ file, settings, model: link })];

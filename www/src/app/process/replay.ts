@@ -1,6 +1,8 @@
 // The filmstrip and the scrubber under the picture, and the explanation that goes with what they show.
 import { asEaselError } from "../../shared/errors.ts";
 import { element } from "../elements.ts";
+import { button, glyph, make } from "../make.ts";
+import { saveFile } from "../save_file.ts";
 import { fileName, reserve, showOver } from "../stage.ts";
 import { showError } from "../status.ts";
 import { animationOf } from "./animation.ts";
@@ -28,14 +30,8 @@ export class Replay {
   #timer = 0;
 
   constructor() {
-    this.#stages = STAGES.map((name, stage) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = name;
-      button.addEventListener("click", () => this.#goToStage(stage));
-      return button;
-    });
-    moments.replaceChildren(...this.#stages.map(inItem));
+    this.#stages = STAGES.map((name, stage) => button(name, () => this.#goToStage(stage), { className: "" }));
+    moments.replaceChildren(...this.#stages.map((stage) => make("li", {}, stage)));
     scrubber.addEventListener("input", () => this.#go(scrubber.valueAsNumber));
     for (const kind of ["pointerdown", "pointermove"] as const) {
       strip.addEventListener(kind, (event) => {
@@ -79,12 +75,14 @@ export class Replay {
     area.dataset.state = this.#take ? "full" : "empty";
     scrubber.disabled = play.disabled = save.disabled = frames.length < 2;
     for (const button of this.#stages) button.disabled = frames.length < 2;
-    scrubber.max = String(Math.max(0, frames.length - 1));
+    const toCome = this.#take?.toCome ?? 0;
+    scrubber.max = String(Math.max(0, frames.length - 1) + toCome);
     const tiles = frames.map(({ picture }) => picture);
     const there = strip.childElementCount;
     // A step adds a tile; moving the others would lay all of them out anew.
     if (strip.lastElementChild === (tiles[there - 1] ?? null)) strip.append(...tiles.slice(there));
     else strip.replaceChildren(...tiles);
+    strip.style.setProperty("--to-come", String(toCome));
     this.#go(this.#position);
   }
 
@@ -126,15 +124,15 @@ export class Replay {
 
   #point({ clientX }: PointerEvent): void {
     const { left, width } = strip.getBoundingClientRect();
-    const count = this.#take?.frames.length ?? 0;
+    const { frames, toCome } = this.#take ?? { frames: [], toCome: 0 };
     this.#pause();
-    this.#go(Math.floor((Math.min(0.999, Math.max(0, (clientX - left) / width)) || 0) * count));
+    this.#go(Math.floor(((clientX - left) / width || 0) * (frames.length + toCome)));
   }
 
   #play(): void {
     const last = (this.#take?.frames.length ?? 1) - 1;
     this.#go(this.#position >= last ? 0 : this.#position);
-    play.textContent = "Pause";
+    showPlay("Pause");
     this.#timer = window.setInterval(() => {
       this.#go(this.#position + 1);
       if (this.#position >= (this.#take?.frames.length ?? 1) - 1) this.#pause();
@@ -144,7 +142,7 @@ export class Replay {
   #pause(): void {
     clearInterval(this.#timer);
     this.#timer = 0;
-    play.textContent = "Play";
+    showPlay("Play");
   }
 
   async #save(): Promise<void> {
@@ -153,7 +151,7 @@ export class Replay {
     save.disabled = true;
     try {
       const { prompt, seed } = take.params;
-      download(await animationOf(take), fileName(prompt, seed, "-steps"));
+      saveFile(await animationOf(take), fileName(prompt, seed, "-steps"));
     } catch (error) {
       showError(asEaselError(error));
     }
@@ -161,17 +159,9 @@ export class Replay {
   }
 }
 
-function download(file: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  // The browser reads the file after the click has returned.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-function inItem(button: HTMLButtonElement): HTMLLIElement {
-  const item = document.createElement("li");
-  item.append(button);
-  return item;
+/** Says what a press of the button under the filmstrip does. */
+function showPlay(does: "Play" | "Pause"): void {
+  if (play.ariaLabel === does) return;
+  play.ariaLabel = does;
+  play.replaceChildren(glyph(does.toLowerCase()));
 }

@@ -1,4 +1,5 @@
 import type { GenerateParams, Snapshot } from "../../shared/protocol.ts";
+import { make } from "../make.ts";
 import type { Moment } from "./moments.ts";
 
 /** Most frames that are kept of one picture; of longer runs every second, fourth… step stays. */
@@ -24,12 +25,19 @@ export class Take {
 
   /** Adds what was seen at a moment; the bitmap is used up. */
   add(moment: Moment, snapshot: Snapshot): void {
-    const picture = document.createElement("canvas");
-    picture.width = snapshot.width;
-    picture.height = snapshot.height;
+    const { width, height } = snapshot;
+    const picture = make("canvas", { width, height });
     picture.getContext("bitmaprenderer")?.transferFromImageBitmap(snapshot);
     if (this.frames.length >= MOST_FRAMES) this.#thin();
     this.frames.push({ moment, picture });
+  }
+
+  /** About how many frames are still to come, if it is drawn to its end. */
+  get toCome(): number {
+    const last = this.frames.at(-1)?.moment;
+    if (!last || last.kind === "picture") return 0;
+    if (last.kind === "noise") return this.params.steps + 1;
+    return Math.floor((last.total - last.index) / this.#stride) + 1;
   }
 
   #thin(): void {

@@ -3,6 +3,7 @@ import type { ModelInfo } from "../../shared/protocol.ts";
 import { type Choice, fillChoices } from "../chips.ts";
 import { element } from "../elements.ts";
 import { applyParams, fieldValue, onFormChange } from "../form.ts";
+import { make } from "../make.ts";
 import { PRESETS, presetsOf } from "./presets.ts";
 import { SHAPES, type Shape, sizeOf } from "./sizes.ts";
 
@@ -59,8 +60,7 @@ function shapeChoices(): Choice[] {
 }
 
 function iconOf({ width, height }: Shape): HTMLElement {
-  const icon = document.createElement("span");
-  icon.className = "ratio";
+  const icon = make("span", { className: "ratio" });
   const scale = ICON_SIDE / Math.sqrt(width * height);
   icon.style.width = `${width * scale}px`;
   icon.style.height = `${height * scale}px`;
