@@ -1,6 +1,6 @@
 // `npm run bench`: Easel beside onnxruntime-web, alternately in one browser session on the same UNet.
 // Options: see OPTIONS below. `tests/bench/README.md` says what is measured.
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { benchCache } from "../tests/bench/bench_files.mjs";
@@ -81,8 +81,7 @@ async function server() {
 async function measured(url, adapter) {
   const { chromium: launcher } = await import("@playwright/test");
   const args = [...COMMON_ARGS, ...ADAPTERS[adapter]];
-  const profile = join(benchCache, "profile");
-  rmSync(profile, { recursive: true, force: true });
+  const profile = mkdtempSync(join(benchCache, "profile-"));
   const browser = await launcher.launchPersistentContext(profile, { executablePath: await chromium(), args });
   try {
     const page = await browser.newPage();
