@@ -249,3 +249,28 @@ impl<B: Backend> Maybe<B> {
 pub(crate) fn maybe<const D: usize>(tensor: Option<Tensor<D>>) -> Maybe<Dispatch> {
     tensor.map_or(Maybe::None, |tensor| Maybe::Some(tensor.into_dispatch()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(weight: &Weight) -> Vec<f32> {
+        let Packing::F32(columns) = &weight.packing else { return Vec::new() };
+        columns.as_ref().clone().into_data().try_into_vec().unwrap_or_default()
+    }
+
+    #[test]
+    fn slices_make_the_whole() {
+        let device = Device::flex();
+        let (n, c_in) = (10, 3);
+        for kernel in [1, 3] {
+            let each = c_in * kernel * kernel;
+            let values: Vec<f32> = (1..=n * each).map(|i| i as f32).collect();
+            let mut slices = WeightSlices::new(n, c_in, kernel, &device);
+            values.chunks(WeightSlices::STEP * each).for_each(|slice| slices.push(slice));
+            let expected = numbers(&Weight::from_convolution(&values, n, c_in, kernel, &device));
+            assert_eq!(expected.len(), each * n.next_multiple_of(4));
+            assert_eq!(numbers(&slices.finish()), expected);
+        }
+    }
+}
