@@ -98,7 +98,7 @@ fn tile_side(bytes: u64, height: usize, width: usize, most_bytes: u64) -> Option
     if (height * width) as u64 <= latents(most_bytes) {
         return None;
     }
-    // Activations of half the size go by two into such a page, beside what is small: else each would take its own.
+    // What is small lies in the same pages as the activations, and must not cost a page more.
     let most_bytes = most_bytes / 16 * 15;
     Some((latents(most_bytes).isqrt() as usize).max(tiles::MIN_SIDE))
 }
