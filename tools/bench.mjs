@@ -1,7 +1,7 @@
 // `npm run bench`: Easel beside onnxruntime-web, alternately in one browser session on the same UNet.
 // Options: see OPTIONS below. `tests/bench/README.md` says what is measured.
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { benchCache } from "../tests/bench/bench_files.mjs";
 import { chromium } from "./lib/browser.mjs";
@@ -17,6 +17,7 @@ const OPTIONS = {
   devices: { type: "string", default: "gpu,cpu" },
   rounds: { type: "string", default: "5" },
   threads: { type: "string", default: "1" },
+  load: { type: "string" },
   json: { type: "string" },
   serve: { type: "boolean", default: false },
 };
@@ -76,25 +77,27 @@ async function server() {
   return { url: served.resolvedUrls.local[0], close: () => served.close() };
 }
 
-/** Opens the page in a browser and returns what it measured. */
+/** Opens the page in a browser and returns what it measured. The profile lies on the disk, as users' do. */
 async function measured(url, adapter) {
   const { chromium: launcher } = await import("@playwright/test");
   const args = [...COMMON_ARGS, ...ADAPTERS[adapter]];
-  const browser = await launcher.launch({ executablePath: await chromium(), args });
+  const profile = mkdtempSync(join(benchCache, "profile-"));
+  const browser = await launcher.launchPersistentContext(profile, { executablePath: await chromium(), args });
   try {
     const page = await browser.newPage();
     page.on("console", (message) => process.stdout.write(`${message.text()}\n`));
     await page.goto(url);
-    return await page.evaluate(() => window.comparisons);
+    return await page.evaluate(() => window.measured);
   } catch (error) {
     throw new Failure(`${error.message} Without a graphics card use --adapter swiftshader.`);
   } finally {
     await browser.close();
+    rmSync(profile, { recursive: true, force: true });
   }
 }
 
-function report(comparisons, file) {
-  const text = JSON.stringify({ date: new Date().toISOString(), comparisons }, undefined, 1);
+function report(results, file) {
+  const text = JSON.stringify({ date: new Date().toISOString(), ...results }, undefined, 1);
   process.stdout.write(`${text}\n`);
   if (!file) return;
   mkdirSync(dirname(file), { recursive: true });
@@ -102,20 +105,25 @@ function report(comparisons, file) {
 }
 
 await script(async (args) => {
-  const { adapter, size, devices, rounds, threads, json, serve } = options(args);
+  const { adapter, size, devices, rounds, threads, load, json, serve } = options(args);
   await npmPackages();
-  // What is compared with, beside the page that loads it.
-  await npmPackages(HERE);
-  await exportedUNet(size);
+  if (load) process.env.EASEL_BENCH_MODEL = resolve(load);
+  else {
+    // What is compared with, beside the page that loads it.
+    await npmPackages(HERE);
+    await exportedUNet(size);
+  }
   await buildWasm();
   const { url, close } = await server();
-  const page = `${url}?${new URLSearchParams({ size, devices, rounds, threads })}`;
+  const asked = load ? { load, rounds } : { size, devices, rounds, threads };
+  const page = `${url}?${new URLSearchParams(asked)}`;
   if (serve) {
     say(`the benchmark is at ${page} (Ctrl+C ends it)`);
     return;
   }
   try {
-    report(await measured(page, adapter), json);
+    const results = await measured(page, adapter);
+    report(load ? { loadings: results } : { comparisons: results }, json);
   } finally {
     await close();
   }

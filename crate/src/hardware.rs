@@ -2,7 +2,7 @@
 
 mod tuning;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,7 @@ use burn_wgpu::wgpu::{DeviceType, Features};
 use burn_wgpu::{CubeBackend, WgpuSetup};
 
 use crate::error::{Error, Result};
+use crate::kernel::memory;
 use crate::kernel::rehearsal::Pipeline;
 use crate::kernel::self_test;
 use crate::kernel::strategy::Adapter;
@@ -67,6 +68,7 @@ pub struct Hardware {
     faults: Faults,
     strategies: RefCell<Option<Table>>,
     compiled: RefCell<HashSet<Pipeline>>,
+    low_memory: Cell<bool>,
 }
 
 struct Gpu {
@@ -82,7 +84,14 @@ impl Hardware {
     }
 
     fn new(device: Device, gpu: Option<Gpu>, faults: Faults) -> Self {
-        Self { device, gpu, faults, strategies: RefCell::default(), compiled: RefCell::default() }
+        Self {
+            device,
+            gpu,
+            faults,
+            strategies: RefCell::default(),
+            compiled: RefCell::default(),
+            low_memory: Cell::default(),
+        }
     }
 
     /// Opens the device of `choice`. `faults` collects what goes wrong outside of calls.
@@ -159,12 +168,30 @@ impl Hardware {
     /// Bytes that burn holds on the GPU now, pages kept for reuse included; 0 on the CPU.
     #[must_use]
     pub fn gpu_bytes(&self) -> u64 {
-        self.device.memory_pool_usage().map_or(0, |usage| usage.bytes_reserved)
+        memory::held_bytes(&self.device)
     }
 
     /// Gives back the GPU memory that burn keeps for reuse and that no tensor is in.
     pub fn free_unused(&self) {
-        self.device.memory_cleanup();
+        memory::free_unused(&self.device);
+    }
+
+    /// The most of [`Self::gpu_bytes`] since the last call, as far as was looked: whenever memory is given back, and now.
+    #[must_use]
+    pub fn take_most_gpu_bytes(&self) -> u64 {
+        memory::take_most_bytes(&self.device)
+    }
+
+    /// With true, the parts of a model follow each other on the device: text encoder, UNet and VAE are read when a stage
+    /// needs them, and given back before the next. A run that exhausts the memory begins so by itself.
+    pub fn set_low_memory(&self, low: bool) {
+        self.low_memory.set(low);
+    }
+
+    /// Whether parts follow each other.
+    #[must_use]
+    pub fn low_memory(&self) -> bool {
+        self.low_memory.get()
     }
 
     /// Waits until `tensor` is computed.

@@ -44,6 +44,7 @@ export function benchFiles() {
     configurePreviewServer({ middlewares }) {
       middlewares.use("/onnxruntime-web", serve(ONNXRUNTIME));
       middlewares.use("/bench", serve(benchCache));
+      if (process.env.EASEL_BENCH_MODEL) middlewares.use("/model", serve(process.env.EASEL_BENCH_MODEL));
     },
   };
 }

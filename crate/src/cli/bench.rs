@@ -31,6 +31,7 @@ struct Peak {
 pub(super) async fn run(options: &Bench) -> Result<()> {
     let hardware = Rc::new(tune::open(options.device, options.precision).await?);
     if let (Some(model), true) = (&options.model, options.memory) {
+        hardware.set_low_memory(options.low_memory);
         return memory(model, hardware, options.json).await;
     }
     let peak = peak(&hardware).await?;
@@ -152,14 +153,23 @@ fn print(result: &Value) {
 async fn memory(model: &Path, hardware: Rc<Hardware>, as_json: bool) -> Result<()> {
     let source = Box::new(FolderSource::new(model));
     let pipeline = Pipeline::load(source, Rc::clone(&hardware), Prefer::Half, |_| ()).await?;
-    let loaded = hardware.gpu_bytes();
-    let Memory { steps, decoding } = pipeline.memory()?;
+    let loading = hardware.take_most_gpu_bytes();
+    let Memory { texts, steps, decoding } = pipeline.memory().await?;
     if as_json {
-        let report = json!({ "loaded_bytes": loaded, "steps_bytes": steps, "decoding_bytes": decoding });
+        let report = json!({
+            "loading_bytes": loading,
+            "texts_bytes": texts,
+            "steps_bytes": steps,
+            "decoding_bytes": decoding,
+        });
         println!("{report}");
     } else {
-        let [loaded, steps, decoding] = [loaded, steps, decoding].map(|bytes| bytes as f64 / 1e6);
-        println!("loaded {loaded:.0} MB, at the steps {steps:.0} MB, at decoding {decoding:.0} MB");
+        let [loading, texts, steps, decoding] =
+            [loading, texts, steps, decoding].map(|bytes| bytes as f64 / 1e6);
+        println!(
+            "at loading {loading:.0} MB, at the texts {texts:.0} MB, at the steps {steps:.0} MB, \
+             at decoding {decoding:.0} MB"
+        );
     }
     Ok(())
 }

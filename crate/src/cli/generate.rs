@@ -52,6 +52,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let bar = progress_bar();
     let start = Instant::now();
     let hardware = Rc::new(tune::open(options.device, options.precision).await?);
+    hardware.set_low_memory(options.low_memory);
     let source = options.model.open().await?;
     let verification = source.verify();
     let pipeline = Pipeline::load(Box::new(source), hardware, Prefer::Full, |loading: Loading| {
@@ -180,7 +181,7 @@ async fn draw(
         let start = Instant::now();
         let Some(step) = run.step().await? else { break };
         timings.steps.push(milliseconds(start));
-        timings.peak_gpu_bytes = timings.peak_gpu_bytes.max(pipeline.hardware().gpu_bytes());
+        timings.peak_gpu_bytes = timings.peak_gpu_bytes.max(pipeline.hardware().take_most_gpu_bytes());
         bar.set_position(step.index as u64);
         bar.set_message(format!("step {}/{}", step.index, step.total));
         if dump {
@@ -191,7 +192,7 @@ async fn draw(
     let start = Instant::now();
     let rgb = pipeline.hardware().read(run.decode().await?).await?;
     timings.decode = milliseconds(start);
-    timings.peak_gpu_bytes = timings.peak_gpu_bytes.max(pipeline.hardware().gpu_bytes());
+    timings.peak_gpu_bytes = timings.peak_gpu_bytes.max(pipeline.hardware().take_most_gpu_bytes());
     if dump {
         let planes = easel::pipeline::planes(&rgb, 3);
         let factor = pipeline.description().sizes().factor;

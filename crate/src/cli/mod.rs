@@ -117,6 +117,9 @@ struct Bench {
     /// Only say how much GPU memory the model of --model takes at its usual size; nothing is computed.
     #[arg(long, requires = "model")]
     memory: bool,
+    /// With --memory: parts follow each other on the GPU.
+    #[arg(long, requires = "memory")]
+    low_memory: bool,
     /// Only kernels whose name holds this text.
     #[arg(long, default_value = "", hide_default_value = true)]
     only: String,
@@ -197,6 +200,10 @@ struct Generate {
     /// f32, or f16 with sums in f32 where the GPU has it and it is faster: pictures differ slightly.
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// Keep one part of the model on the device at a time; slower, as each is read again for every picture. Where memory
+    /// runs out, this happens by itself.
+    #[arg(long)]
+    low_memory: bool,
     /// Safetensors file with first latents `latents` and, if any, noise `noise.0`, `noise.1`, …
     #[arg(long)]
     latents: Option<PathBuf>,

@@ -15,6 +15,7 @@ mod geglu;
 mod group_norm;
 mod layer_norm;
 mod linear;
+pub(crate) mod memory;
 mod panels;
 pub mod peak;
 pub mod rehearsal;
@@ -41,7 +42,9 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_by};
 pub use sampler_step::{MAX_TERMS, sampler_step};
 pub use to_rgb::to_rgb;
-pub use weight::{Maybe, Weight, WeightPrimitive, columns_of_convolution, columns_of_rows, padded};
+pub use weight::{
+    Maybe, Weight, WeightPrimitive, WeightSlices, columns_of_convolution, columns_of_rows, padded,
+};
 
 use sampler_step::Terms;
 use strategy::Strategy;

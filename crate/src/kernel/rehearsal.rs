@@ -66,6 +66,18 @@ pub(crate) fn note_product(product: &Product) {
 }
 
 impl Rehearsal {
+    /// What was seen here and what was seen after it.
+    #[must_use]
+    pub fn and(mut self, next: Self) -> Self {
+        let known: HashSet<&Pipeline> = self.pipelines.iter().collect();
+        let new: Vec<_> = next.pipelines.into_iter().filter(|pipeline| !known.contains(pipeline)).collect();
+        self.pipelines.extend(new);
+        for (product, times) in next.products {
+            *self.products.entry(product).or_default() += times;
+        }
+        self
+    }
+
     /// Every pipeline once, in the order of first use.
     pub fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
         self.pipelines.iter()

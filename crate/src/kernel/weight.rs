@@ -73,7 +73,7 @@ impl Weight {
     /// From a matrix `[n, k]`, as frameworks store linear layers.
     #[must_use]
     pub fn from_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Self {
-        Self::from_columns(columns_of_rows(rows, n, k, device), n)
+        Self::from_convolution(rows, n, k, 1, device)
     }
 
     /// From a convolution's `[c_out, c_in, kernel, kernel]`; `k` becomes taps of channels, `kernel * kernel * c_in`.
@@ -85,7 +85,9 @@ impl Weight {
         kernel: usize,
         device: &Device,
     ) -> Self {
-        Self::from_columns(columns_of_convolution(values, c_out, c_in, kernel, device), c_out)
+        let mut slices = WeightSlices::new(c_out, c_in, kernel, device);
+        slices.push(values);
+        slices.finish()
     }
 
     /// From blocks in the order of [`crate::quantization`]: the words and the bits of the f16 scales, which must have
@@ -124,11 +126,63 @@ impl Weight {
     }
 }
 
+/// A weight that arrives in slices of its outputs, so that it is never whole in the memory of the host.
+pub struct WeightSlices<'a> {
+    n: usize,
+    /// Where an output's numbers go.
+    order: Vec<usize>,
+    device: &'a Device,
+    /// Outputs that have arrived.
+    arrived: usize,
+    columns: Option<Tensor<2>>,
+}
+
+impl<'a> WeightSlices<'a> {
+    /// Outputs of a slice are a multiple of it, but for the last.
+    pub const STEP: usize = 4;
+
+    /// For a convolution of `n` outputs, or with a `kernel` of 1 a matrix `[n, c_in]`.
+    #[must_use]
+    pub fn new(n: usize, c_in: usize, kernel: usize, device: &'a Device) -> Self {
+        Self { n, order: taps_first(c_in, kernel), device, arrived: 0, columns: None }
+    }
+
+    /// Takes the next outputs, `[outputs, c_in, kernel, kernel]`, and puts them on the device.
+    pub fn push(&mut self, values: &[f32]) {
+        let outputs = values.len() / self.order.len().max(1);
+        let slice = transposed(values, outputs, &self.order, self.device);
+        let (k, n4) = (self.order.len(), self.n.next_multiple_of(Self::STEP));
+        let columns = if outputs == self.n {
+            slice
+        } else {
+            let [_, width] = slice.dims();
+            let whole = self.columns.take().unwrap_or_else(|| Tensor::empty([k, n4], self.device));
+            whole.slice_assign([0..k, self.arrived..self.arrived + width], slice)
+        };
+        self.columns = Some(columns);
+        self.arrived += outputs;
+    }
+
+    /// The weight, when all outputs have arrived.
+    #[must_use]
+    pub fn finish(self) -> Weight {
+        debug_assert_eq!(self.arrived, self.n);
+        let (k, n4) = (self.order.len(), self.n.next_multiple_of(Self::STEP));
+        let columns = self.columns.unwrap_or_else(|| Tensor::zeros([k, n4], self.device));
+        Weight::from_columns(columns, self.n)
+    }
+}
+
+/// Where the numbers `[c_in, kernel, kernel]` of an output come from, taps of channels.
+fn taps_first(c_in: usize, kernel: usize) -> Vec<usize> {
+    let taps = kernel * kernel;
+    (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect()
+}
+
 /// A matrix `[n, k]` turned into columns, `[k, n rounded up to 4]`, zero-padded.
 #[must_use]
 pub fn columns_of_rows(rows: &[f32], n: usize, k: usize, device: &Device) -> Tensor<2> {
-    let identity: Vec<usize> = (0..k).collect();
-    transposed(rows, n, &identity, device)
+    transposed(rows, n, &taps_first(k, 1), device)
 }
 
 /// A convolution's `[c_out, c_in, kernel, kernel]` turned into columns, `[kernel * kernel * c_in, c_out rounded up to 4]`,
@@ -141,10 +195,7 @@ pub fn columns_of_convolution(
     kernel: usize,
     device: &Device,
 ) -> Tensor<2> {
-    let taps = kernel * kernel;
-    let order: Vec<usize> =
-        (0..taps).flat_map(|tap| (0..c_in).map(move |channel| channel * taps + tap)).collect();
-    transposed(values, c_out, &order, device)
+    transposed(values, c_out, &taps_first(c_in, kernel), device)
 }
 
 /// Row `i` of the result is column `order[i]` of `rows` `[n, order.len()]`.
@@ -197,4 +248,29 @@ impl<B: Backend> Maybe<B> {
 /// The operand for a backend.
 pub(crate) fn maybe<const D: usize>(tensor: Option<Tensor<D>>) -> Maybe<Dispatch> {
     tensor.map_or(Maybe::None, |tensor| Maybe::Some(tensor.into_dispatch()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(weight: &Weight) -> Vec<f32> {
+        let Packing::F32(columns) = &weight.packing else { return Vec::new() };
+        columns.as_ref().clone().into_data().try_into_vec().unwrap_or_default()
+    }
+
+    #[test]
+    fn slices_make_the_whole() {
+        let device = Device::flex();
+        let (n, c_in) = (10, 3);
+        for kernel in [1, 3] {
+            let each = c_in * kernel * kernel;
+            let values: Vec<f32> = (1..=n * each).map(|i| i as f32).collect();
+            let mut slices = WeightSlices::new(n, c_in, kernel, &device);
+            values.chunks(WeightSlices::STEP * each).for_each(|slice| slices.push(slice));
+            let expected = numbers(&Weight::from_convolution(&values, n, c_in, kernel, &device));
+            assert_eq!(expected.len(), each * n.next_multiple_of(4));
+            assert_eq!(numbers(&slices.finish()), expected);
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
 use super::resnet::{Groups, ResnetBlock};
 use crate::config::AutoencoderKLConfig;
 use crate::error::Result;
+use crate::kernel::memory::free_unused;
 use crate::kernel::{Activation, Attention, attention};
 use crate::weights::Weights;
 
@@ -98,10 +99,13 @@ impl Decoder {
         for stage in &self.stages {
             x = stage.resnets(x);
             if let Some(conv) = &stage.resize {
+                // What comes is of another size, and four times as large.
+                free_unused(&x.pixels.device());
                 x = conv.forward(x, |mut shape| {
                     shape.seen = (shape.height * 2, shape.width * 2);
                     shape
                 });
+                free_unused(&x.pixels.device());
             }
         }
         let Groups { count, eps } = self.groups;

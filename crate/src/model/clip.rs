@@ -151,12 +151,7 @@ impl ClipTextModel {
         Ok(self.encode(embedded, self.config.pooled_position(ids)))
     }
 
-    /// Width of the states.
-    pub(crate) fn hidden_size(&self) -> usize {
-        self.config.hidden_size
-    }
-
-    /// The same for embedded tokens, `[1, tokens, hidden_size]`, and the place of the text's end.
+    /// [`Self::forward`] for embedded tokens, `[1, tokens, hidden_size]`, and the place of the text's end.
     pub(crate) fn encode(&self, embedded: Tensor<3>, pooled_position: usize) -> EncodedText {
         let [_, tokens, _] = embedded.dims();
         let (config, eps) = (&self.config, self.config.layer_norm_eps as f32);

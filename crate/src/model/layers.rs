@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adapters::{Adaptable, LayerShape, Slot};
 use crate::error::Result;
-use crate::kernel::{self, Activation, Conv2d, Weight, padded};
+use crate::kernel::{self, Activation, Conv2d, Weight, WeightSlices, padded};
 use crate::weights::Weights;
 
 /// A place in a part's tree of weights: the code that reads a layer spells its name as the file does.
@@ -77,6 +77,20 @@ impl<'a> Loader<'a> {
         }))
     }
 
+    /// The weight `[outputs, inputs, kernel, kernel]`, or without the last two for a `kernel` of 1.
+    async fn weight(&self, shape: &[usize], kernel: usize) -> Result<Weight> {
+        if let Some(weight) = self.packed_weight(shape).await? {
+            return Ok(weight);
+        }
+        let [outputs, inputs] = [shape[0], shape[1]];
+        let mut slices = WeightSlices::new(outputs, inputs, kernel, self.device);
+        let name = format!("{}weight", self.prefix);
+        let reading =
+            self.weights.read_f32_slices(&name, shape, WeightSlices::STEP, |values| slices.push(values));
+        Box::pin(reading).await?;
+        Ok(slices.finish())
+    }
+
     /// A linear layer or a 1x1 convolution with bias.
     pub(crate) async fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
         Ok(Linear {
@@ -87,26 +101,13 @@ impl<'a> Loader<'a> {
 
     /// A linear layer or a 1x1 convolution without bias.
     pub(crate) async fn linear_without_bias(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        let weight = match self.packed_weight(&[outputs, inputs]).await? {
-            Some(weight) => weight,
-            None => {
-                let rows = self.read("weight", &[outputs, inputs]).await?;
-                Weight::from_rows(&rows, outputs, inputs, self.device)
-            }
-        };
+        let weight = self.weight(&[outputs, inputs], 1).await?;
         Ok(Linear { weight, bias: None, adapters: self.slot(LayerShape { inputs, outputs, kernel: 1 }) })
     }
 
     /// A 3x3 convolution; the bias is read where the file has one.
     pub(crate) async fn conv3x3(&self, inputs: usize, outputs: usize) -> Result<Conv3x3> {
-        let shape = [outputs, inputs, 3, 3];
-        let weight = match self.packed_weight(&shape).await? {
-            Some(weight) => weight,
-            None => {
-                let values = self.read("weight", &shape).await?;
-                Weight::from_convolution(&values, outputs, inputs, 3, self.device)
-            }
-        };
+        let weight = self.weight(&[outputs, inputs, 3, 3], 3).await?;
         let bias = if self.has("bias") { Some(self.bias(outputs).await?) } else { None };
         Ok(Conv3x3 { weight, bias, adapters: self.slot(LayerShape { inputs, outputs, kernel: 3 }) })
     }

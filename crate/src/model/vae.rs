@@ -94,11 +94,13 @@ fn decoder_bytes(config: &VaeConfig) -> u64 {
 
 /// Side in latents of the tiles to compute in, where a latent takes so many bytes; `None` when the whole fits.
 fn tile_side(bytes: u64, height: usize, width: usize, most_bytes: u64) -> Option<usize> {
-    let latents = most_bytes / bytes.max(1);
-    if (height * width) as u64 <= latents {
+    let latents = |most_bytes: u64| most_bytes / bytes.max(1);
+    if (height * width) as u64 <= latents(most_bytes) {
         return None;
     }
-    Some((latents.isqrt() as usize).max(tiles::MIN_SIDE))
+    // What is small lies in the same pages as the activations, and must not cost a page more.
+    let most_bytes = most_bytes / 16 * 15;
+    Some((latents(most_bytes).isqrt() as usize).max(tiles::MIN_SIDE))
 }
 
 /// Pictures to latents.
@@ -228,7 +230,7 @@ mod tests {
         let bytes = decoder_bytes(&config);
         assert_eq!(bytes * 64 * 64, 256 << 20);
         assert_eq!(tile_side(bytes, 64, 64, 256 << 20), None);
-        assert_eq!(tile_side(bytes, 64, 64, 128 << 20), Some(45));
+        assert_eq!(tile_side(bytes, 64, 64, 128 << 20), Some(43));
         assert_eq!(tile_side(bytes, 45, 45, 128 << 20), None);
         // Half of that on the way in: 128 channels at 512x512.
         assert_eq!(encoder_bytes(&config) * 512 * 512, 128 << 20);

@@ -70,7 +70,7 @@ impl Pipeline {
     pub async fn add_lora(&self, name: &str, source: Box<dyn Source>, path: &str) -> Result<LoraReport> {
         check_name(name)?;
         let file = LoraFile::open(source.as_ref(), path).await?;
-        let (layers, unknown) = self.fit(&file)?;
+        let (layers, unknown) = self.fit(&file).await?;
         let rank = file.layers().iter().map(|layer| layer.rank).max().unwrap_or_default();
         let mut warnings = Vec::new();
         if !unknown.is_empty() {
@@ -171,10 +171,12 @@ impl Pipeline {
         })
     }
 
-    /// Puts adapters beside the layers of all parts.
+    /// Puts adapters beside the layers of the parts that are there.
     pub(super) fn install(&self, adapters: &RunAdapters) {
         self.text_encoders.install(adapters);
-        self.unet.install(&adapters.unet);
+        if let Some(unet) = self.unet.get() {
+            unet.install(&adapters.unet);
+        }
     }
 }
 

@@ -20,20 +20,19 @@ pub(super) struct Fitted {
 }
 
 impl Pipeline {
-    fn adaptable(&self, part: Part) -> Option<&Adaptable> {
-        match part {
-            Part::Unet => Some(self.unet.adaptable()),
-            Part::TextEncoder => Some(self.text_encoders.adaptable().0),
-            Part::TextEncoder2 => self.text_encoders.adaptable().1,
-        }
-    }
-
     /// Finds the model's layers; the second list names those of the file that the model does not have.
-    pub(super) fn fit(&self, file: &LoraFile) -> Result<(Vec<Fitted>, Vec<String>)> {
-        let parts = [Part::TextEncoder, Part::TextEncoder2, Part::Unet];
+    pub(super) async fn fit(&self, file: &LoraFile) -> Result<(Vec<Fitted>, Vec<String>)> {
+        // Where parts follow each other, the encoders that are held here outlast the reading of the UNet.
+        let (text_encoder, text_encoder_2) = self.text_encoders.models(&self.files()).await?;
+        let unet = self.unet().await?;
+        let parts = [
+            (Part::TextEncoder, Some(text_encoder.adaptable())),
+            (Part::TextEncoder2, text_encoder_2.as_ref().map(|model| model.adaptable())),
+            (Part::Unet, Some(unet.adaptable())),
+        ];
         let known: BTreeMap<Part, Known<'_>> = parts
             .into_iter()
-            .filter_map(|part| Some((part, Known::of(self.adaptable(part)?, part))))
+            .filter_map(|(part, adaptable)| Some((part, Known::of(adaptable?, part))))
             .collect();
         let (mut fitted, mut unknown, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, layer) in file.layers().iter().enumerate() {

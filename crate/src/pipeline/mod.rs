@@ -10,6 +10,7 @@ mod plan;
 mod prepare;
 mod preview;
 mod request;
+mod resident;
 mod run;
 mod text;
 mod text_encoders;
@@ -19,11 +20,11 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
+use resident::Resident;
 
 use crate::config::{self, ClipTextConfig, ModelIndex, UNet2DConditionConfig, VaeConfig};
 use crate::error::{Error, Result};
 use crate::hardware::Hardware;
-use crate::kernel::strategy::Adapter;
 use crate::model::unet::UNet2DConditionModel;
 use crate::model::vae::{VaeDecoder, VaeEncoder};
 use crate::sampler::{SamplerKind, SchedulerConfig};
@@ -38,7 +39,7 @@ pub use prepare::{Memory, Preparation};
 pub use request::{Given, Numbers, Request};
 pub use run::{Run, StepReport, planes};
 pub use text::{Encoded, PromptEmbeds};
-use text_encoders::TextEncoders;
+use text_encoders::{Files, TextEncoders};
 
 /// Sizes of a model's pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,10 +237,9 @@ pub struct Pipeline {
     hardware: Rc<Hardware>,
     description: Description,
     text_encoders: TextEncoders,
-    unet: UNet2DConditionModel,
-    vae: VaeDecoder,
-    /// Read when the first picture to start from comes.
-    vae_encoder: RefCell<Option<Rc<VaeEncoder>>>,
+    unet: Resident<UNet2DConditionModel>,
+    vae: Resident<VaeDecoder>,
+    vae_encoder: Resident<VaeEncoder>,
     prefer: Prefer,
     preview_map: Tensor<2>,
     picture_map: Tensor<2>,
@@ -258,56 +258,46 @@ impl Pipeline {
         prefer: Prefer,
         mut progress: impl FnMut(Loading),
     ) -> Result<Self> {
-        let files = source.as_ref();
-        let device = hardware.device();
-        let description = Description::read(files).await?;
+        let description = Description::read(source.as_ref()).await?;
         let parts = description.parts();
         let mut report = |part: Part| {
             let done = parts.iter().position(|other| *other == part).unwrap_or_default();
             progress(Loading { part, done, total: parts.len() });
         };
-        // Boxed, all parts: futures this large fill a thread's stack.
-        let text_encoders = TextEncoders::load(files, prefer, &description, device, &mut report);
-        let text_encoders = Box::pin(text_encoders).await?;
-        report(Part::Unet);
-        let unet = UNet2DConditionModel::load(files, prefer, description.unet.clone(), device);
-        let unet = Box::pin(unet).await?;
-        report(Part::Vae);
-        let vae = Box::pin(VaeDecoder::load(files, prefer, description.vae.clone(), device)).await?;
-        let preview_map = preview::map(&vae, description.index.is_xl(), &hardware).await?;
-        let picture_map = map_to_device(&preview::PICTURE, &hardware);
-        Ok(Self {
+        let text_encoders = TextEncoders::open(source.as_ref(), &description, &mut report).await?;
+        let mut pipeline = Self {
             source,
-            hardware,
+            hardware: Rc::clone(&hardware),
             description,
             text_encoders,
-            unet,
-            vae,
-            vae_encoder: RefCell::default(),
+            unet: Resident::absent(),
+            vae: Resident::absent(),
+            vae_encoder: Resident::absent(),
             prefer,
-            preview_map,
-            picture_map,
+            preview_map: map_to_device(&preview::PICTURE, &hardware),
+            picture_map: map_to_device(&preview::PICTURE, &hardware),
             prepared: RefCell::default(),
             loras: RefCell::default(),
-        })
+        };
+        pipeline.preview_map = pipeline.in_memory(async || pipeline.read_parts(&mut report).await).await?;
+        Ok(pipeline)
     }
 
-    /// The picture of `latents` `[1, height*width, latent_channels]`, channels last. In f32 always: SDXL's decoder
-    /// overflows f16.
-    fn decode(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
-        Adapter::in_f32(|| self.vae.forward(latents, height, width))
+    /// Reads all weights, also where they are read again later: damage is to be found now. The preview's map follows from
+    /// them.
+    async fn read_parts(&self, report: &mut impl FnMut(Part)) -> Result<Tensor<2>> {
+        self.text_encoders.read(&self.files(), &mut *report).await?;
+        report(Part::Unet);
+        self.unet().await?;
+        report(Part::Vae);
+        let vae = self.vae().await?;
+        let preview_map = preview::map(&vae, self.description.index.is_xl(), &self.hardware).await?;
+        self.hardware.settle(&preview_map).await?;
+        Ok(preview_map)
     }
 
-    /// Pictures to latents; read from the files at the first call.
-    async fn vae_encoder(&self) -> Result<Rc<VaeEncoder>> {
-        if let Some(encoder) = self.vae_encoder.borrow().as_ref() {
-            return Ok(Rc::clone(encoder));
-        }
-        let (source, config) = (self.source.as_ref(), self.description.vae.clone());
-        let encoder = VaeEncoder::load(source, self.prefer, config, self.hardware.device());
-        let encoder = Rc::new(Box::pin(encoder).await?);
-        self.vae_encoder.replace(Some(Rc::clone(&encoder)));
-        Ok(encoder)
+    fn files(&self) -> Files<'_> {
+        Files { source: self.source.as_ref(), prefer: self.prefer, device: self.hardware.device() }
     }
 
     /// The model's configs.

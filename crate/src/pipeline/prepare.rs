@@ -14,7 +14,7 @@ use crate::kernel::rehearsal::{Rehearsal, rehearse};
 use crate::kernel::strategy::Adapter;
 use crate::kernel::{blend, to_rgb, tune};
 use crate::model::embeddings;
-use crate::model::vae::VaeEncoder;
+use crate::model::unet::UNet2DConditionModel;
 use crate::sampler::{ModelCall, Slot};
 
 /// What keeps a run waiting before its first step.
@@ -36,9 +36,11 @@ pub enum Preparation {
     },
 }
 
-/// What the GPU holds, in bytes.
+/// The most that the GPU holds, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
+    /// While texts are encoded.
+    pub texts: u64,
     /// During the steps.
     pub steps: u64,
     /// During the decoding.
@@ -112,19 +114,28 @@ impl Pipeline {
         if self.hardware.setup().is_none() || self.prepared.borrow().contains(&shape) {
             return Ok(());
         }
-        let encoder = if shape.encodes { Some(self.vae_encoder().await?) } else { None };
+        self.in_memory(async || self.prepare_shape(&shape, &plan, &mut progress).await).await?;
+        self.prepared.borrow_mut().insert(shape);
+        Ok(())
+    }
+
+    async fn prepare_shape(
+        &self,
+        shape: &Shape,
+        plan: &Plan,
+        progress: &mut impl FnMut(Preparation),
+    ) -> Result<()> {
         let adapters = self.adapters(&plan.loras).await?;
-        let mut rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
+        let mut rehearsal = self.rehearse(shape, &adapters).await?;
         let measuring = |done, total| progress(Preparation::Measuring { done, total });
         self.hardware.free_unused();
         if self.hardware.tune(&rehearsal, tune::BUDGET, measuring).await? {
             self.hardware.free_unused();
-            rehearsal = self.rehearse(&shape, encoder.as_deref(), &adapters);
+            rehearsal = self.rehearse(shape, &adapters).await?;
         }
         let compiling = |done, total| progress(Preparation::Compiling { done, total });
         self.hardware.compile(&rehearsal, compiling).await?;
         self.hardware.free_unused();
-        self.prepared.borrow_mut().insert(shape);
         Ok(())
     }
 
@@ -133,60 +144,83 @@ impl Pipeline {
     /// # Errors
     /// Those of [`Self::prepare`].
     pub async fn tune(&self, budget: Duration) -> Result<()> {
-        let shape = self.usual_shape()?;
-        let rehearsal = self.rehearse(&shape, None, &Rc::default());
+        let rehearsal = self.rehearse(&self.usual_shape()?, &Rc::default()).await?;
         self.hardware.tune(&rehearsal, budget, |_, _| ()).await?;
         Ok(())
     }
 
-    /// Bytes that the GPU holds during the steps, and during the decoding, of the model's usual request: its weights and
-    /// whatever else is loaded included. Memory is taken as a run takes it, and nothing is computed.
+    /// The most bytes that the GPU holds in the stages of the model's usual request: the weights that are there then
+    /// included. Memory is taken as a run takes it, and nothing is computed.
     ///
     /// # Errors
     /// Those of [`Self::prepare`].
-    pub fn memory(&self) -> Result<Memory> {
+    pub async fn memory(&self) -> Result<Memory> {
         let shape = self.usual_shape()?;
-        rehearse(|| self.rehearse_steps(&shape, &Rc::default()));
-        let steps = self.hardware.gpu_bytes();
-        self.hardware.free_unused();
-        rehearse(|| self.rehearse_decoding(&shape));
-        Ok(Memory { steps, decoding: self.hardware.gpu_bytes() })
+        let _ = self.hardware.take_most_gpu_bytes();
+        let (_, text) = self.rehearse_text(&shape, &Rc::default()).await?;
+        let texts = self.hardware.take_most_gpu_bytes();
+        self.rehearse_steps(&shape, &text).await?;
+        let steps = self.hardware.take_most_gpu_bytes();
+        self.rehearse_decoding(&shape).await?;
+        Ok(Memory { texts, steps, decoding: self.hardware.take_most_gpu_bytes() })
     }
 
     fn usual_shape(&self) -> Result<Shape> {
         Ok(Shape::of(&Plan::new(self, &self.usual_request())?, self.description.inpaints()))
     }
 
-    /// What a run of `shape` launches, the `encoder`'s work before it included.
-    fn rehearse(&self, shape: &Shape, encoder: Option<&VaeEncoder>, adapters: &Rc<RunAdapters>) -> Rehearsal {
-        rehearse(|| {
-            if let Some(encoder) = encoder {
-                let (height, width) = self.picture_size(shape);
-                let picture = Tensor::zeros([1, height * width, 3], self.hardware.device());
-                let _ = Adapter::in_f32(|| encoder.forward(picture, height, width));
-                self.hardware.free_unused();
-            }
-            self.rehearse_steps(shape, adapters);
-            self.hardware.free_unused();
-            self.rehearse_decoding(shape);
-        })
+    /// What a run of `shape` launches, stage by stage.
+    async fn rehearse(&self, shape: &Shape, adapters: &Rc<RunAdapters>) -> Result<Rehearsal> {
+        let (seen, text) = self.rehearse_text(shape, adapters).await?;
+        let encoding =
+            if shape.encodes { self.rehearse_encoding(shape).await? } else { Rehearsal::default() };
+        let steps = self.rehearse_steps(shape, &text).await?;
+        Ok(seen.and(encoding).and(steps).and(self.rehearse_decoding(shape).await?))
     }
 
-    fn rehearse_steps(&self, shape: &Shape, adapters: &Rc<RunAdapters>) {
+    async fn rehearse_text(
+        &self,
+        shape: &Shape,
+        adapters: &Rc<RunAdapters>,
+    ) -> Result<(Rehearsal, PromptEmbeds)> {
+        self.read_text_encoders().await?;
         self.install(adapters);
-        let description = self.description();
         let device = self.hardware.device();
+        let mut prompt = None;
+        let seen = rehearse(|| prompt = self.text_encoders.rehearse(device));
+        self.hardware.free_unused();
+        let Some(prompt) = prompt else { unreachable!("they were read, and nothing waited since") };
+        let negative = shape.guided.then(|| prompt.clone());
+        Ok((seen, PromptEmbeds { prompt, negative, warnings: Vec::new(), adapters: Rc::clone(adapters) }))
+    }
+
+    async fn rehearse_encoding(&self, shape: &Shape) -> Result<Rehearsal> {
+        let encoder = self.vae_encoder().await?;
+        let (height, width) = self.picture_size(shape);
+        let picture = Tensor::zeros([1, height * width, 3], self.hardware.device());
+        let seen = rehearse(|| drop(Adapter::in_f32(|| encoder.forward(picture, height, width))));
+        self.hardware.free_unused();
+        Ok(seen)
+    }
+
+    async fn rehearse_steps(&self, shape: &Shape, text: &PromptEmbeds) -> Result<Rehearsal> {
+        let unet = self.unet().await?;
+        unet.install(&text.adapters.unet);
+        let seen = rehearse(|| self.rehearse_calls(&unet, shape, text));
+        self.hardware.free_unused();
+        Ok(seen)
+    }
+
+    fn rehearse_calls(&self, unet: &UNet2DConditionModel, shape: &Shape, text: &PromptEmbeds) {
+        let description = self.description();
         let batch = 1 + usize::from(shape.guided);
         let cond = description.unet.time_cond_proj_dim.map(|width| embeddings::guidance_scale(0.0, width));
-        let prompt = self.text_encoders.rehearse(device);
-        let negative = shape.guided.then(|| prompt.clone());
-        let text = PromptEmbeds { prompt, negative, warnings: Vec::new(), adapters: Rc::clone(adapters) };
         let added_cond = text.added_cond(shape.height, shape.width);
         let timesteps = vec![0.0; shape.calls];
-        let inputs = self.unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
+        let inputs = unet.prepare(&text.batch(), &timesteps, cond.as_deref(), added_cond.as_ref());
         let latents = self.blank_latents(shape);
         let sample = self.blank(shape, description.unet.in_channels).repeat_dim(0, batch);
-        let output = self.unet.forward(sample, shape.height, shape.width, &inputs, 0);
+        let output = unet.forward(sample, shape.height, shape.width, &inputs, 0);
         for (count, reads_output) in &shape.updates {
             let mut terms = vec![(latents.clone(), 1.0); *count];
             if *reads_output && let Some(first) = terms.first_mut() {
@@ -201,14 +235,18 @@ impl Pipeline {
         let _ = to_rgb(latents, &self.preview_map);
     }
 
-    fn rehearse_decoding(&self, shape: &Shape) {
-        let picture = self.decode(self.blank_latents(shape), shape.height, shape.width);
-        let picture = to_rgb(picture, &self.picture_map);
-        if shape.mask != Mask::None {
-            let (height, width) = self.picture_size(shape);
-            let mask = Tensor::zeros([1, height * width, 1], self.hardware.device());
-            let _ = blend(picture.clone(), picture, &mask);
-        }
+    async fn rehearse_decoding(&self, shape: &Shape) -> Result<Rehearsal> {
+        let vae = self.vae().await?;
+        let (height, width) = self.picture_size(shape);
+        Ok(rehearse(|| {
+            let latents = self.blank_latents(shape);
+            let picture = Adapter::in_f32(|| vae.forward(latents, shape.height, shape.width));
+            let picture = to_rgb(picture, &self.picture_map);
+            if shape.mask != Mask::None {
+                let mask = Tensor::zeros([1, height * width, 1], self.hardware.device());
+                let _ = blend(picture.clone(), picture, &mask);
+            }
+        }))
     }
 
     fn picture_size(&self, shape: &Shape) -> (usize, usize) {

@@ -9,6 +9,7 @@ use super::kept::{Kept, overlay};
 use super::plan::Plan;
 use super::{Given, InitImage, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
+use crate::kernel::strategy::Adapter;
 use crate::kernel::{sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::RunInputs;
@@ -64,22 +65,10 @@ impl Run {
     /// text encoder and of reading the picture encoder.
     pub async fn start(pipeline: Rc<Pipeline>, request: Request) -> Result<Self> {
         pipeline.hardware.forget_faults();
-        let Plan { height, width, sampler, guided, init_image, .. } = Plan::new(&pipeline, &request)?;
-        let negative = guided.then_some(request.negative_prompt.as_str());
-        let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
-        let timesteps: Vec<f64> = sampler.calls.iter().map(|call| call.timestep).collect();
-        let unet = &pipeline.description().unet;
-        let timestep_cond = unet
-            .time_cond_proj_dim
-            .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
-        let added_cond = prompt_embeds.added_cond(request.height, request.width);
-        let text = prompt_embeds.batch();
-        pipeline.unet.install(&prompt_embeds.adapters.unet);
-        let inputs = pipeline.unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
-        let init_latents = match &init_image {
-            Some(image) => Some(Box::pin(InitLatents::encode(&pipeline, image, height, width)).await?),
-            None => None,
-        };
+        let plan = Plan::new(&pipeline, &request)?;
+        let stages = pipeline.in_memory(async || Box::pin(encode(&pipeline, &request, &plan)).await);
+        let EncodedRequest { prompt_embeds, inputs, init_latents } = stages.await?;
+        let Plan { height, width, sampler, guided, init_image, .. } = plan;
         let shared = Shared {
             guidance_scale: guided.then_some(request.guidance_scale),
             init_image,
@@ -150,16 +139,16 @@ impl Run {
     /// Computes the next step; `None` when there is none left.
     ///
     /// # Errors
-    /// [`Error::Gpu`] or [`Error::DeviceLost`]; the run is of no use after that.
+    /// [`Error::Gpu`], [`Error::DeviceLost`] or [`Error::OutOfMemory`], and those of the source where the UNet is read
+    /// again; the run is of no use after that.
     pub async fn step(&mut self) -> Result<Option<StepReport>> {
         let Some(call) = self.shared.sampler.calls.get(self.done).cloned() else { return Ok(None) };
-        let output = self.call_unet(&call)?;
-        self.update(&call, &output)?;
+        // Drawn once, however often the step is computed.
+        let noise = call.needs_noise().then(|| self.draw_noise());
+        let shared = Rc::clone(&self.shared);
+        let stepped = shared.pipeline.in_memory(async || self.stepped(&call, noise.as_deref()).await);
+        (self.sample, self.history) = stepped.await?;
         self.done += 1;
-        if let Some(kept) = &self.kept {
-            self.sample = kept.around(self.sample.clone(), self.shared.sampler.calls.get(self.done))?;
-        }
-        self.shared.pipeline.hardware.settle(&self.sample).await?;
         let (timestep, sigma) = (call.timestep, call.sigma);
         Ok(Some(StepReport { index: self.done, total: self.total(), timestep, sigma }))
     }
@@ -171,10 +160,21 @@ impl Run {
     /// Those of [`crate::hardware::Hardware::read`].
     pub async fn model_output(&self) -> Result<Vec<f32>> {
         let Some(call) = self.shared.sampler.calls.get(self.done) else { return Ok(Vec::new()) };
-        self.shared.pipeline.hardware.read(self.call_unet(call)?).await
+        self.shared.pipeline.hardware.read(self.call_unet(call).await?).await
     }
 
-    fn call_unet(&self, call: &ModelCall) -> Result<Tensor<3>> {
+    /// The sample and the history after `call`.
+    async fn stepped(&self, call: &ModelCall, noise: Option<&[f32]>) -> Result<(Tensor<3>, Vec<Tensor<3>>)> {
+        let output = self.call_unet(call).await?;
+        let (mut sample, history) = self.updated(call, &output, noise)?;
+        if let Some(kept) = &self.kept {
+            sample = kept.around(sample, self.shared.sampler.calls.get(self.done + 1))?;
+        }
+        self.shared.pipeline.hardware.settle(&sample).await?;
+        Ok((sample, history))
+    }
+
+    async fn call_unet(&self, call: &ModelCall) -> Result<Tensor<3>> {
         let mut x = self.sample.clone();
         if call.input_scale != 1.0 {
             x = combine(&[(x, call.input_scale)], None)?;
@@ -186,13 +186,19 @@ impl Run {
             x = Tensor::cat(vec![x.clone(), x], 0);
         }
         let Shared { pipeline, height, width, inputs, prompt_embeds, .. } = self.shared.as_ref();
+        let unet = pipeline.unet().await?;
         // Another run may have put its own there since.
-        pipeline.unet.install(&prompt_embeds.adapters.unet);
-        Ok(pipeline.unet.forward(x, *height, *width, inputs, self.done))
+        unet.install(&prompt_embeds.adapters.unet);
+        Ok(unet.forward(x, *height, *width, inputs, self.done))
     }
 
-    fn update(&mut self, call: &ModelCall, output: &Tensor<3>) -> Result<()> {
-        let noise = if call.needs_noise() { Some(self.draw_noise()) } else { None };
+    fn updated(
+        &self,
+        call: &ModelCall,
+        output: &Tensor<3>,
+        noise: Option<&[f32]>,
+    ) -> Result<(Tensor<3>, Vec<Tensor<3>>)> {
+        let noise = noise.map(|noise| self.shared.upload(noise));
         let mut written = Vec::with_capacity(call.updates.len());
         for update in &call.updates {
             let mut terms = Vec::with_capacity(update.terms.len());
@@ -214,20 +220,22 @@ impl Run {
             }
             written.push((update.target, combine(&terms, guidance_scale)?));
         }
+        let (mut sample, mut history) = (self.sample.clone(), self.history.clone());
         for (target, tensor) in written {
             match target {
-                Slot::Sample => self.sample = tensor,
-                Slot::History(index) if index < self.history.len() => self.history[index] = tensor,
+                Slot::Sample => sample = tensor,
+                Slot::History(index) if index < history.len() => history[index] = tensor,
                 _ => return Err(inconsistent("writes a slot that it must not")),
             }
         }
-        Ok(())
+        Ok((sample, history))
     }
 
-    fn draw_noise(&mut self) -> Tensor<3> {
+    /// Planes of the next step's noise.
+    fn draw_noise(&mut self) -> Vec<f32> {
         let count = self.shared.channels * self.shared.height * self.shared.width;
         let given = self.noise.remove(&self.done).map(|numbers| numbers.values);
-        self.shared.upload(&given.unwrap_or_else(|| self.generator.randn(count)))
+        given.unwrap_or_else(|| self.generator.randn(count))
     }
 
     /// The latents now, `[1, c, h, w]` in row-major order.
@@ -251,18 +259,53 @@ impl Run {
     /// pixels where the mask is 0.
     ///
     /// # Errors
-    /// Those of [`crate::hardware::Hardware::settle`].
+    /// Those of [`crate::hardware::Hardware::settle`], and those of the source where the decoder is read again.
     pub async fn decode(&self) -> Result<Tensor<3>> {
+        self.shared.pipeline.in_memory(async || self.decoded().await).await
+    }
+
+    async fn decoded(&self) -> Result<Tensor<3>> {
+        let Shared { pipeline, height, width, init_image, .. } = self.shared.as_ref();
+        let vae = pipeline.vae().await?;
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
-        self.shared.pipeline.hardware.free_unused();
-        let decoded = self.shared.pipeline.decode(self.sample.clone(), self.shared.height, self.shared.width);
-        let mut picture = to_rgb(decoded, &self.shared.pipeline.picture_map);
-        if let Some(init_image) = &self.shared.init_image {
+        pipeline.hardware.free_unused();
+        // In f32 always: SDXL's decoder overflows f16.
+        let decoded = Adapter::in_f32(|| vae.forward(self.sample.clone(), *height, *width));
+        let mut picture = to_rgb(decoded, &pipeline.picture_map);
+        if let Some(init_image) = init_image {
             picture = overlay(picture, init_image);
         }
-        self.shared.pipeline.hardware.settle(&picture).await?;
+        pipeline.hardware.settle(&picture).await?;
         Ok(picture)
     }
+}
+
+/// What a request's texts and picture come to.
+struct EncodedRequest {
+    prompt_embeds: PromptEmbeds,
+    inputs: RunInputs,
+    init_latents: Option<InitLatents>,
+}
+
+async fn encode(pipeline: &Pipeline, request: &Request, plan: &Plan) -> Result<EncodedRequest> {
+    let negative = plan.guided.then_some(request.negative_prompt.as_str());
+    let prompt_embeds = pipeline.encode(&request.prompt, negative).await?;
+    let init_latents = match &plan.init_image {
+        Some(image) => Some(InitLatents::encode(pipeline, image, plan.height, plan.width).await?),
+        None => None,
+    };
+    let timesteps: Vec<f64> = plan.sampler.calls.iter().map(|call| call.timestep).collect();
+    let time_cond_proj_dim = pipeline.description().unet.time_cond_proj_dim;
+    let timestep_cond =
+        time_cond_proj_dim.map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
+    let added_cond = prompt_embeds.added_cond(request.height, request.width);
+    let text = prompt_embeds.batch();
+    let unet = pipeline.unet().await?;
+    unet.install(&prompt_embeds.adapters.unet);
+    let inputs = unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
+    // So that exhausted memory shows here, where it can be mended.
+    pipeline.hardware.settle(&text).await?;
+    Ok(EncodedRequest { prompt_embeds, inputs, init_latents })
 }
 
 impl Shared {

@@ -66,7 +66,8 @@ impl Pipeline {
     /// # Errors
     /// [`crate::error::Error::Prompt`], and those of reading the LoRAs and the token embedding.
     pub async fn encode(&self, prompt: &str, negative_prompt: Option<&str>) -> Result<PromptEmbeds> {
-        let (source, encoders) = (self.source.as_ref(), &self.text_encoders);
+        self.read_text_encoders().await?;
+        let (files, encoders) = (self.files(), &self.text_encoders);
         let (prompt, negative) = (prompt::parse(prompt)?, negative_prompt.map(prompt::parse).transpose()?);
         let adapters = self.adapters(&self.chosen_loras(&prompt)?).await?;
         let warnings = warnings(&prompt, negative.as_ref());
@@ -75,14 +76,14 @@ impl Pipeline {
         let mut negative = negative.as_ref().map(|parsed| encoders.chunks(parsed)).transpose()?;
         let longest = prompt.len().max(negative.as_ref().map_or(0, Chunks::len));
         prompt.resize(longest, &empty);
-        let prompt = encoders.encode(source, &prompt, &adapters).await?;
+        let prompt = encoders.encode(&files, &prompt, &adapters).await?;
         if let Some(chunks) = &mut negative {
             chunks.resize(longest, &empty);
         }
         let zeros = negative_prompt == Some("") && self.description.index.force_zeros_for_empty_prompt();
         let negative = match &negative {
             Some(chunks) if zeros => Some(TextEncoders::zeros(chunks, &prompt)),
-            Some(chunks) => Some(encoders.encode(source, chunks, &adapters).await?),
+            Some(chunks) => Some(encoders.encode(&files, chunks, &adapters).await?),
             None => None,
         };
         Ok(PromptEmbeds { prompt, negative, warnings, adapters })

@@ -5,9 +5,11 @@ use std::rc::Rc;
 use burn::tensor::{Device, Tensor};
 
 use super::lora::RunAdapters;
+use super::resident::Resident;
 use super::{Description, Encoded, Part};
+use crate::config::ClipTextConfig;
 use crate::error::Result;
-use crate::model::adapters::{Adaptable, Adapters};
+use crate::model::adapters::Adapters;
 use crate::model::clip::{ClipTextModel, EncodedText, TextOutput};
 use crate::prompt::{self, Chunk, ParsedPrompt};
 use crate::tokenizer::Tokenizer;
@@ -22,7 +24,17 @@ pub(super) struct TextEncoders {
 
 struct TextEncoder {
     tokenizer: Tokenizer,
-    model: ClipTextModel,
+    part: Part,
+    config: ClipTextConfig,
+    output: TextOutput,
+    model: Resident<ClipTextModel>,
+}
+
+/// Where weights come from and go to.
+pub(super) struct Files<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) prefer: Prefer,
+    pub(super) device: &'a Device,
 }
 
 /// A prompt's chunks for each of the encoders.
@@ -56,48 +68,74 @@ fn ids(chunks: &[Chunk]) -> Vec<u32> {
 }
 
 impl TextEncoders {
-    pub(super) async fn load(
+    /// Reads the tokenizers.
+    pub(super) async fn open(
         source: &dyn Source,
-        prefer: Prefer,
         description: &Description,
-        device: &Device,
         report: &mut impl FnMut(Part),
     ) -> Result<Self> {
         report(Part::Tokenizer);
         let (tokenizer, tokenizer_2) = description.tokenizers(source).await?;
-        let model = async |part: Part, config, output| {
-            ClipTextModel::load(source, part.folder(), prefer, config, output, device).await
-        };
-        report(Part::TextEncoder);
-        let config = description.text_encoder.clone();
-        let (Some(tokenizer_2), Some(config_2)) = (tokenizer_2, description.text_encoder_2.clone()) else {
-            let model = model(Part::TextEncoder, config, TextOutput::LastHiddenState).await?;
-            return Ok(Self { first: TextEncoder { tokenizer, model }, second: None });
-        };
-        let first = TextEncoder {
+        let encoder = |tokenizer, part, config: &ClipTextConfig, output| TextEncoder {
             tokenizer,
-            model: model(Part::TextEncoder, config, TextOutput::Penultimate).await?,
+            part,
+            config: config.clone(),
+            output,
+            model: Resident::absent(),
         };
-        report(Part::TextEncoder2);
-        let output = TextOutput::PenultimateAndTextEmbeds;
-        let model = model(Part::TextEncoder2, config_2, output).await?;
-        Ok(Self { first, second: Some(TextEncoder { tokenizer: tokenizer_2, model }) })
+        let config = &description.text_encoder;
+        let (Some(tokenizer_2), Some(config_2)) = (tokenizer_2, &description.text_encoder_2) else {
+            let first = encoder(tokenizer, Part::TextEncoder, config, TextOutput::LastHiddenState);
+            return Ok(Self { first, second: None });
+        };
+        let output_2 = TextOutput::PenultimateAndTextEmbeds;
+        Ok(Self {
+            first: encoder(tokenizer, Part::TextEncoder, config, TextOutput::Penultimate),
+            second: Some(encoder(tokenizer_2, Part::TextEncoder2, config_2, output_2)),
+        })
+    }
+
+    fn each(&self) -> impl Iterator<Item = &TextEncoder> {
+        std::iter::once(&self.first).chain(&self.second)
+    }
+
+    /// Reads the weights that are not there.
+    pub(super) async fn read(&self, files: &Files<'_>, mut report: impl FnMut(Part)) -> Result<()> {
+        for encoder in self.each() {
+            report(encoder.part);
+            encoder.model(files).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the weights.
+    pub(super) fn drop_weights(&self) {
+        self.each().for_each(|encoder| encoder.model.drop_weights());
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
         &self.first.tokenizer
     }
 
-    /// Layers of the first and the second encoder that adapters can stand beside.
-    pub(super) fn adaptable(&self) -> (&Adaptable, Option<&Adaptable>) {
-        (self.first.model.adaptable(), self.second.as_ref().map(|second| second.model.adaptable()))
+    /// The models of the first and the second encoder, whose layers adapters can stand beside.
+    pub(super) async fn models(
+        &self,
+        files: &Files<'_>,
+    ) -> Result<(Rc<ClipTextModel>, Option<Rc<ClipTextModel>>)> {
+        let second = match &self.second {
+            Some(second) => Some(second.model(files).await?),
+            None => None,
+        };
+        Ok((self.first.model(files).await?, second))
     }
 
-    /// Puts adapters beside the layers.
+    /// Puts adapters beside the layers that are there; others get theirs when they are used.
     pub(super) fn install(&self, adapters: &RunAdapters) {
-        self.first.model.adaptable().install(&adapters.text_encoder);
-        if let Some(second) = &self.second {
-            second.model.adaptable().install(&adapters.text_encoder_2);
+        if let Some(model) = self.first.model.get() {
+            model.adaptable().install(&adapters.text_encoder);
+        }
+        if let Some(model) = self.second.as_ref().and_then(|second| second.model.get()) {
+            model.adaptable().install(&adapters.text_encoder_2);
         }
     }
 
@@ -110,28 +148,30 @@ impl TextEncoders {
     /// as in Stable Diffusion web UI (`modules/sd_hijack_clip.py`).
     pub(super) async fn encode(
         &self,
-        source: &dyn Source,
+        files: &Files<'_>,
         chunks: &Chunks,
         adapters: &RunAdapters,
     ) -> Result<Encoded> {
-        let (embeds, _) = self.first.encode(source, &chunks.first, &adapters.text_encoder).await?;
+        let (embeds, _) = self.first.encode(files, &chunks.first, &adapters.text_encoder).await?;
         let ids_1 = ids(&chunks.first);
         let (Some(second), Some(chunks)) = (&self.second, &chunks.second) else {
             return Ok(Encoded { ids: ids_1, ids_2: None, embeds, text_embeds: None });
         };
-        let (embeds_2, text_embeds) = second.encode(source, chunks, &adapters.text_encoder_2).await?;
+        let (embeds_2, text_embeds) = second.encode(files, chunks, &adapters.text_encoder_2).await?;
         let embeds = Tensor::cat(vec![embeds, embeds_2], 2);
         Ok(Encoded { ids: ids_1, ids_2: Some(ids(chunks)), embeds, text_embeds })
     }
 
-    /// What a chunk comes to, computed from no text: for a rehearsal.
-    pub(super) fn rehearse(&self, device: &Device) -> Encoded {
-        let first = self.first.rehearse(device);
-        let Some(second) = self.second.as_ref().map(|second| second.rehearse(device)) else {
-            return Encoded { ids: Vec::new(), ids_2: None, embeds: first.hidden_state, text_embeds: None };
+    /// What a chunk comes to, computed from no text: for a rehearsal. `None` while the weights are not there.
+    pub(super) fn rehearse(&self, device: &Device) -> Option<Encoded> {
+        let first = self.first.rehearse(device)?;
+        let Some(second) = &self.second else {
+            let embeds = first.hidden_state;
+            return Some(Encoded { ids: Vec::new(), ids_2: None, embeds, text_embeds: None });
         };
+        let second = second.rehearse(device)?;
         let embeds = Tensor::cat(vec![first.hidden_state, second.hidden_state], 2);
-        Encoded { ids: Vec::new(), ids_2: Some(Vec::new()), embeds, text_embeds: second.text_embeds }
+        Some(Encoded { ids: Vec::new(), ids_2: Some(Vec::new()), embeds, text_embeds: second.text_embeds })
     }
 
     /// Zeros in the shape of `like`, under the ids of `chunks`.
@@ -146,22 +186,30 @@ impl TextEncoders {
 }
 
 impl TextEncoder {
-    fn rehearse(&self, device: &Device) -> EncodedText {
-        let shape = [1, self.tokenizer.max_length(), self.model.hidden_size()];
-        self.model.encode(Tensor::zeros(shape, device), 0)
+    async fn model(&self, files: &Files<'_>) -> Result<Rc<ClipTextModel>> {
+        let Files { source, prefer, device } = *files;
+        let config = self.config.clone();
+        let read = ClipTextModel::load(source, self.part.folder(), prefer, config, self.output, device);
+        self.model.or_read(read).await
+    }
+
+    fn rehearse(&self, device: &Device) -> Option<EncodedText> {
+        let shape = [1, self.tokenizer.max_length(), self.config.hidden_size];
+        Some(self.model.get()?.encode(Tensor::zeros(shape, device), 0))
     }
 
     /// States of all chunks, one after the other, and the pooled text of the first.
     async fn encode(
         &self,
-        source: &dyn Source,
+        files: &Files<'_>,
         chunks: &[Chunk],
         adapters: &Rc<Adapters>,
     ) -> Result<(Tensor<3>, Option<Tensor<3>>)> {
+        let model = self.model(files).await?;
         let mut embeds = Vec::with_capacity(chunks.len());
         let mut text_embeds = None;
         for chunk in chunks {
-            let encoded = self.model.forward(source, &chunk.ids, adapters).await?;
+            let encoded = model.forward(files.source, &chunk.ids, adapters).await?;
             embeds.push(emphasise(encoded.hidden_state, &chunk.weights));
             text_embeds = text_embeds.or(encoded.text_embeds);
         }

@@ -216,6 +216,20 @@ impl Engine {
         Ok(serde_wasm_bindgen::to_value(&Tokens { count, limit: tokenizer.capacity() })?.unchecked_into())
     }
 
+    /// With true, the parts of models follow each other on the device: each is read when a stage needs it, and given back
+    /// before the next. A picture that exhausts the memory begins so by itself. To be set before a model is loaded.
+    #[wasm_bindgen(setter, js_name = lowMemory)]
+    pub fn set_low_memory(&self, low: bool) {
+        self.hardware.set_low_memory(low);
+    }
+
+    /// The most bytes that were taken on the GPU since the last call; 0 on the CPU.
+    #[wasm_bindgen(js_name = takeMostGpuBytes)]
+    #[must_use]
+    pub fn take_most_gpu_bytes(&self) -> f64 {
+        self.hardware.take_most_gpu_bytes() as f64
+    }
+
     /// Computes every operation in odd shapes on the device and on the CPU; resolves with the differences beyond
     /// rounding, in words. None is good: the driver computes what it should.
     ///

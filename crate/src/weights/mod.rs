@@ -27,6 +27,9 @@ use source::Source;
 /// Most bytes that are read at once, so that a large tensor never stands twice in memory.
 const PIECE_BYTES: u64 = 16 << 20;
 
+/// Most bytes that a slice of a tensor has as f32.
+pub const SLICE_BYTES: usize = 8 << 20;
+
 /// Wanted rows this near to each other are read together: a request costs more than these bytes.
 const ROW_GAP_BYTES: u64 = 64 << 10;
 
@@ -182,6 +185,40 @@ impl<'s> Weights<'s> {
         }
         let number = self.read_exactly(entry, entry.info.range.clone()).await?;
         convert::scalar(&entry.info.dtype, &number).ok_or_else(|| self.unreadable(name, entry))
+    }
+
+    /// The same in slices along the first dimension, each of a multiple of `step` entries and of at most
+    /// [`SLICE_BYTES`], but for single steps beyond that. A packed tensor is one slice.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_f32`].
+    pub async fn read_f32_slices(
+        &self,
+        name: &str,
+        expected_shape: &[usize],
+        step: usize,
+        mut take: impl FnMut(&[f32]),
+    ) -> Result<()> {
+        let entry = self.checked(name, expected_shape)?;
+        let count = expected_shape.first().copied().unwrap_or_default();
+        if count == 0 || entry.packed.is_some() {
+            take(&self.read_f32(name, expected_shape).await?);
+            return Ok(());
+        }
+        let all = entry.info.range.clone();
+        let stored = (all.end - all.start) / count as u64;
+        let numbers_each = expected_shape.iter().skip(1).product::<usize>();
+        let most = SLICE_BYTES / (numbers_each * size_of::<f32>()).max(1);
+        let most = (most / step * step).max(step);
+        for first in (0..count).step_by(most) {
+            let last = (first + most).min(count);
+            let mut numbers = Vec::with_capacity((last - first) * numbers_each);
+            for piece in pieces(all.start + first as u64 * stored..all.start + last as u64 * stored) {
+                self.append(entry, piece, &mut numbers).await?;
+            }
+            take(&numbers);
+        }
+        Ok(())
     }
 
     /// The bytes of a tensor as they are in the file, piece by piece.

@@ -149,3 +149,20 @@ fn a_file_of_any_length_is_an_error_or_fine() {
     let files = source(&[("x.safetensors", oversized)]);
     assert!(block_on(Weights::open_file(&files, "x.safetensors")).is_err());
 }
+
+#[test]
+fn slices_are_bounded_and_make_the_whole() {
+    // Six rows fit in a slice, but slices are of four.
+    let shape = [9, SLICE_BYTES / 4 / 6, 1];
+    let path = "unet/diffusion_pytorch_model.safetensors";
+    let files = source(&[(path, file(&[("a", &shape)]))]);
+    let weights = block_on(Weights::open(&files, "unet", Prefer::Full)).unwrap();
+    let (mut rows, mut found) = (Vec::new(), Vec::new());
+    let take = |slice: &[f32]| {
+        rows.push(slice.len() / shape[1]);
+        found.extend_from_slice(slice);
+    };
+    block_on(weights.read_f32_slices("a", &shape, 4, take)).unwrap();
+    assert_eq!(rows, [4, 4, 1]);
+    assert!(found == block_on(weights.read_f32("a", &shape)).unwrap());
+}

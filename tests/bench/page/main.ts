@@ -1,4 +1,5 @@
 // The page of `npm run bench`: both runtimes alternately in this browser session on the same call of the same UNet.
+import { measureLoading } from "./loading.ts";
 import type { About, Answer, Called, Device, Inputs, Question } from "./protocol.ts";
 
 /** One runtime's part of a comparison. */
@@ -32,8 +33,8 @@ interface Comparison {
 
 declare global {
   interface Window {
-    /** Resolves with a comparison for each device that `?devices=` lists. */
-    comparisons: Promise<Comparison[]>;
+    /** Resolves with a comparison for each device that `?devices=` lists, or with `?load` with what loading took. */
+    measured: Promise<unknown>;
   }
 }
 
@@ -194,5 +195,5 @@ async function run(): Promise<Comparison[]> {
   return comparisons;
 }
 
-window.comparisons = run();
-window.comparisons.catch((error: unknown) => log(`failed: ${error}`));
+window.measured = options.has("load") ? measureLoading(rounds, log) : run();
+window.measured.catch((error: unknown) => log(`failed: ${error}`));

@@ -29,6 +29,15 @@ export async function decideDevice(choice: DeviceChoice): Promise<DeviceDecision
   };
 }
 
+/** Largest memory of a device, in GiB, beside which a model may be large, and the part of it that such a model has. */
+const [SMALL_DEVICE, LARGE_MODEL] = [4, 1 / 8];
+
+/** Whether a model of `bytes` is large for this device, as far as the browser tells. */
+export function isLargeHere(bytes: number): boolean {
+  const gibibytes = (navigator as { deviceMemory?: number }).deviceMemory;
+  return gibibytes !== undefined && gibibytes <= SMALL_DEVICE && bytes > gibibytes * 2 ** 30 * LARGE_MODEL;
+}
+
 async function adapterInfo(): Promise<GPUAdapterInfo | undefined> {
   // Absent outside secure contexts and in browsers without WebGPU, whatever the types say.
   const gpu = navigator.gpu as GPU | undefined;

@@ -15,7 +15,7 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
-import { type DeviceDecision, decideDevice } from "./device.ts";
+import { type DeviceDecision, decideDevice, isLargeHere } from "./device.ts";
 import { packingTools, startEngine } from "./engine_code.ts";
 import { beginUse } from "./locks.ts";
 import { LorasInUse } from "./loras_in_use.ts";
@@ -63,6 +63,7 @@ export class Session {
     const source = await ModelSource.open(provider, options);
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
+    engine.lowMemory = isLargeHere(source.bytes);
     const info = await engine.load(source, onPart, source.checkpoint);
     this.#model = modelName(new URL(params.model));
     this.#ownSampler = info.sampler;

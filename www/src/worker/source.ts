@@ -1,10 +1,17 @@
 import type { Source } from "easel-wasm";
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { intactChunk } from "./file_download.ts";
+import { chunkCount, intactChunk } from "./file_download.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
 import type { Plan, PlannedFile } from "./plan.ts";
 import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
+
+/** Chunks that are fetched ahead, and that are held at most. */
+const [AHEAD, HELD] = [2, 6];
+
+function nameOf({ path }: PlannedFile, index: number): string {
+  return `${index} ${path}`;
+}
 
 /** A whole model, read from the store. */
 export class ModelSource implements Source {
@@ -17,7 +24,10 @@ export class ModelSource implements Source {
   readonly #download: ModelDownload;
   readonly #files: Map<string, PlannedFile>;
   readonly #checked = new Set<string>();
-  #recent: { key: string; chunk: Promise<Chunk> } | undefined;
+  /** Chunks that were read lately or are being read ahead, the latest last. */
+  readonly #recent = new Map<string, Promise<Chunk>>();
+  /** The chunk that a reader who goes through a file comes to next. */
+  #next = "";
 
   private constructor(
     address: string,
@@ -38,6 +48,11 @@ export class ModelSource implements Source {
     const store = await Store.open();
     const download = new ModelDownload(provider, store, options);
     return new ModelSource(provider.address, store, download, await download.complete());
+  }
+
+  /** Of all files. */
+  get bytes(): number {
+    return [...this.#files.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
   async size(path: string): Promise<number | undefined> {
@@ -62,11 +77,33 @@ export class ModelSource implements Source {
     return bytes;
   }
 
-  /** Tensors lie one after another, so the latest chunk is worth holding. */
+  /**
+   * Tensors lie one after another, nearly in the order in which they are asked for. So some chunks are held, and those
+   * after the ones that were read in order are fetched and compared with their hashes meanwhile.
+   */
   #chunk(file: PlannedFile, index: number): Promise<Chunk> {
-    const key = `${index} ${file.path}`;
-    if (this.#recent?.key !== key) this.#recent = { key, chunk: this.#readChunk(file, index) };
-    return this.#recent.chunk;
+    const chunk = this.#held(file, index);
+    if (nameOf(file, index) === this.#next) {
+      const end = Math.min(index + 1 + AHEAD, chunkCount(file));
+      // Whoever comes to a chunk hears of its failure; until then nobody does.
+      for (let ahead = index + 1; ahead < end; ahead += 1) this.#held(file, ahead).catch(() => {});
+    }
+    this.#next = nameOf(file, index + 1);
+    return chunk;
+  }
+
+  #held(file: PlannedFile, index: number): Promise<Chunk> {
+    const key = nameOf(file, index);
+    const chunk = this.#recent.get(key) ?? this.#readChunk(file, index);
+    this.#recent.delete(key);
+    this.#recent.set(key, chunk);
+    for (const oldest of this.#recent.keys()) {
+      if (this.#recent.size <= HELD) break;
+      this.#recent.delete(oldest);
+    }
+    // What failed may be right the next time.
+    chunk.catch(() => this.#recent.get(key) === chunk && this.#recent.delete(key));
+    return chunk;
   }
 
   async #readChunk(file: PlannedFile, index: number): Promise<Chunk> {
