@@ -19,10 +19,13 @@ const QUANT = "mixed";
 
 const isModelFile = (path) => extname(path) in TYPES;
 
-/** Paths of a model's files below its folder, with `/` between parts; its recipe, in `train/`, is none of them. */
+/** Folders beside the starter model's files that are not the model: how it was made, and how good it is. */
+const ABOUT = ["train/", "evaluation/"];
+
+/** Paths of a model's files below its folder, with `/` between parts. */
 function modelFiles(folder) {
   const inside = readdirSync(folder, { recursive: true }).map((path) => path.split(sep).join(posix.sep));
-  const isOther = (path) => path === "manifest.json" || path.startsWith("train/");
+  const isOther = (path) => path === "manifest.json" || ABOUT.some((folder) => path.startsWith(folder));
   return inside.filter((path) => isModelFile(path) && !isOther(path)).sort();
 }
 

@@ -6,13 +6,17 @@ const area = element("examples-area", HTMLElement);
 /** Prompts that the bundled model draws well. */
 const EXAMPLES = [
   "a red apple",
-  "a green apple",
-  "a star",
-  "a purple heart",
+  "a red heart",
+  "a balloon",
+  "a palm tree",
+  "fire",
   "a sunflower",
-  "cherries",
-  "a deciduous tree",
-  "a taxi",
+  "a rainbow",
+  "a mushroom",
+  "an orange heart",
+  "a purple heart on a yellow background",
+  "a frog on a pink background",
+  "a red apple left of a green apple",
 ];
 
 /** Offers the examples as buttons that fill the prompt. */
