@@ -94,7 +94,6 @@ pub struct FileHash {
 #[wasm_bindgen]
 impl FileHash {
     /// Of no bytes, or what [`Self::save`] gave; `undefined` for anything else.
-    #[expect(clippy::needless_pass_by_value, reason = "the bindings have no optional slices")]
     pub fn create(saved: Option<Vec<u8>>) -> Option<Self> {
         let inner =
             saved.map_or_else(|| Some(hash::FileHash::default()), |saved| hash::FileHash::restore(&saved));
