@@ -54,7 +54,8 @@ export class ModelDownload {
       } catch (error) {
         // What does not fit together may be the fault of the plan.
         if (!OF_PLAN.has(asEaselError(error).code)) throw error;
-        return this.#completeAs(await this.#provider.plan(this.#options.chunkSize));
+        const former = (await this.#store.model(this.#address))?.plan;
+        return this.#completeAs(await this.#provider.plan(this.#options.chunkSize, former));
       }
     });
   }
@@ -82,7 +83,7 @@ export class ModelDownload {
   async #plan(): Promise<Planned> {
     const known = (await this.#store.model(this.#address))?.plan;
     if (known && (await this.#provider.isCurrent(known))) return { plan: known, contents: new Map() };
-    return this.#provider.plan(this.#options.chunkSize);
+    return this.#provider.plan(this.#options.chunkSize, known);
   }
 
   async #completeAs({ plan, contents }: Planned): Promise<Plan> {

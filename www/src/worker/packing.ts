@@ -54,12 +54,13 @@ export class PackingProvider implements Provider {
     return this.#inner.address;
   }
 
-  async plan(chunkSize: number): Promise<Planned> {
+  async plan(chunkSize: number, former?: Plan): Promise<Planned> {
     const { plan, contents } = await this.#inner.plan(chunkSize);
     const isWeights = ({ path }: PlannedFile) => path === plan.checkpoint || WEIGHTS.test(path);
     const weights = plan.files.filter(isWeights);
     const bytes = weights.reduce((sum, { size }) => sum + size, 0);
-    const quant = this.#choice === "auto" ? (bytes < SMALL_BYTES ? "none" : AUTOMATIC) : this.#choice;
+    const usual = former?.quant ?? (bytes < SMALL_BYTES ? "none" : AUTOMATIC);
+    const quant = this.#choice === "auto" ? usual : this.#choice;
     if (quant === "none") return { plan: { ...plan, quant }, contents };
     const files: PlannedFile[] = [];
     for (const file of plan.files) {

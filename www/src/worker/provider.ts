@@ -23,8 +23,8 @@ export interface ByteSource {
 export interface Provider {
   /** What the model is kept under. */
   readonly address: string;
-  /** What the model consists of now. */
-  plan(chunkSize: number): Promise<Planned>;
+  /** What the model consists of now; what the user chose for the plan before, `former`, holds on. */
+  plan(chunkSize: number, former?: Plan): Promise<Planned>;
   /** Whether an earlier plan is still good; where that cannot be found out, it is. */
   isCurrent(plan: Plan): Promise<boolean>;
   /** Opens a file of a plan; throws `needs_files` where only the user can give it. */
