@@ -246,8 +246,8 @@ test("a model on a host that the build does not allow is refused", async ({ ease
 
 test("an example fills the prompt", async ({ easel }) => {
   await open(easel);
-  await easel.page.getByRole("button", { name: "cherries" }).click();
-  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("cherries");
+  await easel.page.getByRole("button", { name: "a rainbow" }).click();
+  await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a rainbow");
 });
 
 test("a phone has one column, with Generate in reach", async ({ easel }) => {
