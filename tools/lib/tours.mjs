@@ -3,7 +3,14 @@ import { join } from "node:path";
 import { root } from "./run.mjs";
 
 const LORA = join(root, "tests", "goldens", "loras", "sd1-kohya.safetensors");
-const PROMPTS = ["a red apple", "a sunflower", "a rainbow", "a palm tree", "an orange heart", "a purple heart"];
+const PROMPTS = [
+  "a red apple",
+  "a sunflower",
+  "a rainbow",
+  "a palm tree",
+  "an orange heart",
+  "a purple heart",
+];
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const state = (page, name) => page.locator(`body[data-state="${name}"]`).waitFor();
