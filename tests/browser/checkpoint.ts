@@ -1,6 +1,7 @@
 // A small checkpoint in one file that the engine can draw with: the shape of Stable Diffusion 1, noise for numbers.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { type Entry, headerBytes, safetensors, type Tensor } from "./safetensors.ts";
 
 const GOLDENS = fileURLToPath(new URL("../goldens", import.meta.url));
 /** Tokens of CLIP, whose merges checkpoints are read with. */
@@ -18,12 +19,6 @@ const POSITIONS = 77;
 const LATENTS = /quant_conv\.|encoder\.conv_out\./;
 
 type Shapes = Map<string, number[]>;
-
-interface Entry {
-  dtype: string;
-  shape: number[];
-  data_offsets: [number, number];
-}
 
 /** The golden model as a checkpoint, which is packed but not drawn with; tensors are in an order that `random` draws. */
 export function goldenCheckpoint(random: () => number): Buffer {
@@ -43,22 +38,16 @@ export function goldenCheckpoint(random: () => number): Buffer {
     tensors.set(name, { entry: { dtype: "F16", shape: [1500], data_offsets: [0, 0] }, bytes: noise });
   const recipe = readFileSync(`${GOLDENS}/single_files/sd1.recipe`, "utf8").trim().split("\n");
   const lines = [...recipe, ...others].map((line) => ({ line, place: random() }));
-  const header: Record<string, Entry> = {};
-  const data: Buffer[] = [];
-  let at = 0;
-  for (const { line } of lines.sort((a, b) => a.place - b.place)) {
-    const [name = "", how, source = ""] = line.split(" ");
-    const { entry, bytes } = tensors.get(source) ?? {};
-    if (!entry || !bytes) continue;
-    const shape = how === "convolution" ? [...entry.shape, 1, 1] : entry.shape;
-    header[name] = { dtype: entry.dtype, shape, data_offsets: [at, at + bytes.length] };
-    at += bytes.length;
-    data.push(bytes);
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  return Buffer.concat([length, json, ...data]);
+  const placed = lines
+    .sort((a, b) => a.place - b.place)
+    .flatMap(({ line }): Tensor[] => {
+      const [name = "", how, source = ""] = line.split(" ");
+      const { entry, bytes } = tensors.get(source) ?? {};
+      if (!entry || !bytes) return [];
+      const shape = how === "convolution" ? [...entry.shape, 1, 1] : entry.shape;
+      return [{ name, dtype: entry.dtype, shape, bytes }];
+    });
+  return safetensors(placed);
 }
 
 /** Shapes of the golden model, as `part/name`. */
@@ -86,25 +75,23 @@ function width(name: string, shape: number[], at: number): number {
 /** The file. Its numbers are halves of a size between 2^-6 and 2^-5. */
 export function checkpoint(): Buffer {
   const shapes = goldenShapes();
-  const header: Record<string, object> = {};
+  const entries: Record<string, Entry> = {};
   let size = 0;
   for (const line of readFileSync(`${GOLDENS}/single_files/sd1.recipe`, "utf8").trim().split("\n")) {
     const [name = "", how, source = ""] = line.split(" ");
     const shape = shapes.get(source);
     if (!shape) continue;
     const end = size + 2 * shape.reduce((product, length) => product * length, 1);
-    header[name] = {
+    entries[name] = {
       dtype: "F16",
       shape: how === "convolution" ? [...shape, 1, 1] : shape,
       data_offsets: [size, end],
     };
     size = end;
   }
-  const json = Buffer.from(JSON.stringify(header));
-  const file = Buffer.alloc(8 + json.length + size);
-  file.writeBigUInt64LE(BigInt(json.length));
-  json.copy(file, 8);
-  for (let at = 8 + json.length, state = 1; at < file.length; at += 2) {
+  const header = headerBytes(entries);
+  const file = Buffer.concat([header, Buffer.alloc(size)]);
+  for (let at = header.length, state = 1; at < file.length; at += 2) {
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
     file.writeUInt16LE(0x2400 | (state >>> 22) | ((state >>> 6) & 0x8000), at);
   }

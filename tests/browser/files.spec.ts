@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { EaselPage, expect, site, test } from "./easel_page.ts";
-import { folder, hashes, modelFiles, safetensors, WEIGHTS, withManifest } from "./local_folder.ts";
+import { folder, hashes, modelFiles, WEIGHTS, weightsNamed, withManifest } from "./local_folder.ts";
 
-const CHECKPOINT = safetensors(["model.diffusion_model.a", "cond_stage_model.b", "first_stage_model.c"]);
+const CHECKPOINT = weightsNamed(["model.diffusion_model.a", "cond_stage_model.b", "first_stage_model.c"]);
 
 /** Takes the folder picker away, as in browsers that have none. */
 async function withoutPicker(page: Page): Promise<void> {
@@ -125,7 +125,7 @@ test("a checkpoint that is dropped is kept with a tokenizer and opens again with
   await easel.ready();
 });
 
-const PART = safetensors(["down_blocks.0.resnets.0.conv1.weight"]);
+const PART = weightsNamed(["down_blocks.0.resnets.0.conv1.weight"]);
 const { "unet/config.json": _, ...WITHOUT_CONFIG } = modelFiles(9);
 for (const { given, says } of [
   { given: { "model.ckpt": "x" }, says: /model\.ckpt is a pickle, and opening a pickle can run code/ },
@@ -133,8 +133,11 @@ for (const { given, says } of [
   { given: { "model.zip": "x" }, says: /model\.zip is a packed archive: unpack it/ },
   { given: { "notes.txt": "x" }, says: /notes\.txt is no model: a model is a folder/ },
   { given: { "a.safetensors": PART }, says: /a\.safetensors holds the weights of one network/ },
-  { given: { "a.safetensors": safetensors(["emb_params"]) }, says: /is a textual inversion/ },
-  { given: { "a.safetensors": safetensors(["model.diffusion_model.a"]) }, says: /is only a part of a model/ },
+  { given: { "a.safetensors": weightsNamed(["emb_params"]) }, says: /is a textual inversion/ },
+  {
+    given: { "a.safetensors": weightsNamed(["model.diffusion_model.a"]) },
+    says: /is only a part of a model/,
+  },
   { given: { "a.safetensors": "<!doctype html>" }, says: /not a safetensors file: its header is too long/ },
   { given: { "a.safetensors": "" }, says: /not a safetensors file: it ends before its header/ },
   { given: { "a.tar": "x" }, says: /archive is damaged or cut off/ },

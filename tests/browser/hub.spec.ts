@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 import { FaultServer, type Hosted, type Mounted } from "./fault_server.ts";
-import { safetensors } from "./local_folder.ts";
+import { weightsNamed } from "./local_folder.ts";
 
 const CHUNK = 4 << 20;
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -116,7 +116,7 @@ test("an unfinished download goes on at its commit where it was", async ({ easel
 
 /** A checkpoint's header, or another file's, with bytes after it. */
 function oneFile(tensors: string[]): Hosted {
-  const file = Buffer.concat([safetensors(tensors), randomBytes(CHUNK)]);
+  const file = Buffer.concat([weightsNamed(tensors), randomBytes(CHUNK)]);
   return hosted({
     files: new Map([
       ["README.md", Buffer.from(CARD)],

@@ -6,6 +6,7 @@ import { goldenCheckpoint } from "./checkpoint.ts";
 import { expect, test } from "./easel_page.ts";
 import { CHUNK, FaultServer, type Hosted, sha256 } from "./fault_server.ts";
 import { serveLargeModel } from "./large_model.ts";
+import { safetensors, type Tensor } from "./safetensors.ts";
 import { Arrivals, completeWithKills, generator, Lane, runTrials, type Trial, trialWith } from "./trials.ts";
 
 const TRIALS = 40;
@@ -21,10 +22,7 @@ const hashes = (page: Page, address: string) =>
 
 /** A safetensors file of small random tensors. */
 function weights(names: string[], random: () => number): Buffer {
-  const header: Record<string, unknown> = {};
-  const data: Buffer[] = [];
-  let at = 0;
-  for (const name of names) {
+  const tensor = (name: string): Tensor => {
     const shape = name.endsWith(".weight")
       ? [Math.ceil(70 * random()), Math.ceil(90 * random()), ...(random() < 0.3 ? [3, 3] : [])]
       : [Math.ceil(9 * random())];
@@ -37,14 +35,9 @@ function weights(names: string[], random: () => number): Buffer {
         bytes.writeUInt16LE(0x3800 + Math.floor(0x800 * random()) + (random() < 0.5 ? 0x8000 : 0), 2 * i);
       else bytes.writeFloatLE(random() - 0.5, 4 * i);
     }
-    header[name] = { dtype: half ? "F16" : "F32", shape, data_offsets: [at, at + bytes.length] };
-    at += bytes.length;
-    data.push(bytes);
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  return Buffer.concat([length, json, ...data]);
+    return { name, dtype: half ? "F16" : "F32", shape, bytes };
+  };
+  return safetensors(names.map(tensor));
 }
 
 function model(random: () => number): Map<string, Buffer> {

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { type Entry, headerBytes } from "./safetensors.ts";
 import { generator } from "./trials.ts";
 
 const UNET = "unet/diffusion_pytorch_model.fp16.safetensors";
@@ -80,7 +81,7 @@ function unetTensors(): Tensor[] {
 
 /** Length field and JSON for the first tensors of the UNet, about `most` bytes of them, and how many bytes they have. */
 function headerOf(most: number): { header: Buffer; bytes: number } {
-  const entries: Record<string, unknown> = {};
+  const entries: Record<string, Entry> = {};
   let at = 0;
   for (const [name, shape] of unetTensors()) {
     if (at >= most) break;
@@ -88,10 +89,7 @@ function headerOf(most: number): { header: Buffer; bytes: number } {
     entries[name] = { dtype: "F16", shape, data_offsets: [at, end] };
     at = end;
   }
-  const json = Buffer.from(JSON.stringify(entries));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  return { header: Buffer.concat([length, json]), bytes: at };
+  return { header: headerBytes(entries), bytes: at };
 }
 
 /** Halves of about 0.01 to 1 and their negatives, which repeat after a MiB. */

@@ -58,10 +58,10 @@ function shippedCrates(cargo, env) {
   const crates = JSON.parse(metadata).packages.filter(
     ({ name, version }) => name !== "easel" && linked.has(`${name} v${version}`),
   );
-  return crates.map(({ name, version, license, repository, authors, manifest_path }) => ({
+  return crates.map(({ name, version, license, repository, homepage, authors, manifest_path }) => ({
     name: `${name} ${version}`,
     licence: license ?? "see its file",
-    source: repository ?? `https://crates.io/crates/${name}`,
+    source: repository ?? homepage ?? `the crate ${name}`,
     authors: authors.join(", "),
     texts: licenceTexts(dirname(manifest_path)),
   }));
@@ -75,11 +75,17 @@ function shippedPackages() {
   for (let name = wanted.pop(); name !== undefined; name = wanted.pop()) {
     if (found.has(name)) continue;
     const folder = join(root, "node_modules", name);
-    const { version, license, author, dependencies: own = {} } = readJson(join(folder, "package.json"));
+    const {
+      version,
+      license,
+      author,
+      repository,
+      dependencies: own = {},
+    } = readJson(join(folder, "package.json"));
     found.set(name, {
       name: `${name} ${version}`,
       licence: license,
-      source: `https://www.npmjs.com/package/${name}`,
+      source: repository?.url ?? `the npm package ${name}`,
       authors: typeof author === "string" ? author : (author?.name ?? ""),
       texts: licenceTexts(folder),
     });
