@@ -7,7 +7,8 @@
 // shift [calls, c_out], one row of it added before the activation (a residual block's time embedding);
 // residual and y [batch, out_h*out_w, c_out]. Nearest-neighbour upsampling to seen_h x seen_w happens in the load.
 // Dispatch: x over channel tiles, y and z over pixel tiles.
-// info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
+// info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, above, upsample, seen_h, seen_w, shift_row,
+// left. `above` and `left` are zeros around the picture; negative rows above wrap, and leave out as many.
 
 #include input
 #include weight
@@ -25,7 +26,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let o4 = info[7];
     let kernel = info[8];
     let stride = info[9];
-    let padding = info[10];
+    let above = info[10];
+    let left = info[15];
     let upsample = info[11];
     let seen_h = info[12];
     let seen_w = info[13];
@@ -51,8 +53,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         for (var kx = 0u; kx < kernel; kx++) {
             // Unsigned: a position left of or above the picture wraps to a huge one and fails the bound too.
 #for r ROWS
-            let sy_$r = top_$r + ky - padding;
-            let sx_$r = left_$r + kx - padding;
+            let sy_$r = top_$r + ky - above;
+            let sx_$r = left_$r + kx - left;
             let inside_$r = sy_$r < seen_h && sx_$r < seen_w;
             let x_$r = select(0u, (image_$r + (sy_$r / upsample) * w + sx_$r / upsample) * c_in, inside_$r);
 #endfor

@@ -8,7 +8,8 @@
 // shift [calls, c_out], one row of it added before the activation (a residual block's time embedding);
 // residual and y [batch, out_h*out_w, c_out].
 // Dispatch: x over channel tiles, y and z over pixel tiles.
-// info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
+// info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, above, upsample, seen_h, seen_w, shift_row,
+// left. `above` and `left` are zeros around the picture; negative rows above wrap, and leave out as many.
 #if F16 == 1
 enable f16;
 #endif
@@ -32,11 +33,10 @@ fn pixel_of(row: u32) -> Pixel {
     let out_pixels = info[4] * out_w;
     let at = min(row, info[0] * out_pixels - 1u);
     let stride = info[9];
-    let padding = info[10];
     return Pixel(
         at / out_pixels * info[1] * info[2],
-        at % out_pixels / out_w * stride - padding,
-        at % out_w * stride - padding,
+        at % out_pixels / out_w * stride - info[10],
+        at % out_w * stride - info[15],
     );
 }
 

@@ -1,8 +1,9 @@
 // y = activate((x - mean) * scale + bias), by the statistics of group_norm_statistics. IN_PLACE: y holds x.
 //
-// x, y [batch, pixels, channels] in Lanes; statistics [batch, 2, channels], mean and scale; bias [channels].
+// x [batch, pixels, channels] in Lanes; y as many from a Lane on; statistics [batch, 2, channels], mean and scale; bias [channels].
 // Dispatch: one invocation a Lane, folded over x and y.
-// info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch.
+// info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch,
+// the first Lane of y.
 
 #if LANE == 4
 alias Lane = vec4<f32>;
@@ -37,8 +38,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endif
     let value = (given - statistics[s]) * statistics[s + channels] + bias[c];
 #if LANE == 4
-    y[at] = activate(value);
+    y[info[4] + at] = activate(value);
 #else
-    y[at] = activate(vec4<f32>(value)).x;
+    y[info[4] + at] = activate(vec4<f32>(value)).x;
 #endif
 }

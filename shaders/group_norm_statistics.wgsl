@@ -4,8 +4,10 @@
 // of the group is near its mean as measured by its deviation.
 // x [batch, pixels, channels] in Lanes, channels of a group being a multiple of a Lane; weight [channels];
 // y [batch, 2, channels].
+// Pictures may lie in slabs of their pixels that follow each other. LAST 0: y is [batch, groups, 2], mean and variance so
+// far, for the next slab, where BEFORE is 1.
 // Dispatch: one workgroup a group, x over groups, y over the batch.
-// info: pixels, channels, groups, eps (bits of an f32).
+// info: pixels, channels, groups, eps (bits of an f32), pixels of the slabs before.
 
 #if LANE == 4
 alias Lane = vec4<f32>;
@@ -22,7 +24,12 @@ fn first_of(v: Lane) -> f32 { return v; }
 #endif
 
 @group(0) @binding(#) var<storage, read> x: array<Lane>;
+#if BEFORE == 1
+@group(0) @binding(#) var<storage, read> before: array<f32>;
+#endif
+#if LAST == 1
 @group(0) @binding(#) var<storage, read> weight: array<f32>;
+#endif
 @group(0) @binding(#) var<storage, read_write> y: array<f32>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
@@ -52,13 +59,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     let shifted = workgroup_sum(local, sum_of(sums)) / count;
-    let variance = max(workgroup_sum(local, sum_of(squares)) / count - shifted * shifted, 0.0);
+    var variance = max(workgroup_sum(local, sum_of(squares)) / count - shifted * shifted, 0.0);
+    var mean = first + shifted;
+    let state = (group.y * info[2] + group.x) * 2u;
+#if BEFORE == 1
+    // Chan, Golub and LeVeque, 1979.
+    let share = f32(pixels) / f32(info[4] + pixels);
+    let difference = mean - before[state];
+    mean = before[state] + difference * share;
+    variance = mix(before[state + 1u], variance, share) + difference * difference * share * (1.0 - share);
+#endif
 
+#if LAST == 1
     let inverse_deviation = inverseSqrt(variance + bitcast<f32>(info[3]));
     for (var c = local; c < width; c += SIZE) {
         let channel = group.x * width + c;
         let at = group.y * 2u * channels + channel;
-        y[at] = first + shifted;
+        y[at] = mean;
         y[at + channels] = inverse_deviation * weight[channel];
     }
+#else
+    if local == 0u {
+        y[state] = mean;
+        y[state + 1u] = variance;
+    }
+#endif
 }

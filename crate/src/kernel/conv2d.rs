@@ -1,5 +1,7 @@
 //! 2-D convolution as an implicit matrix product over channels-last activations.
 
+use std::ops::Range;
+
 use burn::backend::{Dispatch, TensorMetadata as _};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
@@ -27,10 +29,14 @@ pub struct Conv2d {
     pub kernel: usize,
     /// Step between outputs.
     pub stride: usize,
-    /// Zeros above and to the left.
-    pub padding: usize,
-    /// Zeros below and to the right.
-    pub padding_end: usize,
+    /// Rows of zeros above; of [`Self::part`], where negative, rows that are left out.
+    pub above: isize,
+    /// Rows of zeros below, likewise.
+    pub below: isize,
+    /// Columns of zeros to the left.
+    pub left: usize,
+    /// Columns of zeros to the right.
+    pub right: usize,
     /// Height and width after nearest-neighbour upsampling, which happens as the input is read; the input's own
     /// without it. Otherwise up to twice the input's.
     pub seen: (usize, usize),
@@ -50,8 +56,10 @@ impl Conv2d {
             out_channels,
             kernel: 3,
             stride: 1,
-            padding: 1,
-            padding_end: 1,
+            above: 1,
+            below: 1,
+            left: 1,
+            right: 1,
             seen: (height, width),
             shift_row: 0,
             activation: Activation::None,
@@ -61,10 +69,24 @@ impl Conv2d {
     /// Height and width of the result.
     #[must_use]
     pub fn output(&self) -> (usize, usize) {
-        let side = |size: usize| {
-            (size + self.padding + self.padding_end).saturating_sub(self.kernel) / self.stride + 1
-        };
-        (side(self.seen.0), side(self.seen.1))
+        let side = |size: usize| size.saturating_sub(self.kernel) / self.stride + 1;
+        let rows = self.seen.0.saturating_add_signed(self.above).saturating_add_signed(self.below);
+        (side(rows), side(self.seen.1 + self.left + self.right))
+    }
+
+    /// The rows of the input that `rows` of the result come of, and the convolution of these alone to those.
+    #[must_use]
+    pub fn part(&self, rows: Range<usize>) -> (Range<usize>, Self) {
+        let place = |row: usize| row as isize;
+        let first = place(rows.start * self.stride) - self.above;
+        let end = place(rows.end.saturating_sub(1) * self.stride + self.kernel) - self.above;
+        let inside = |row: isize| row.clamp(0, place(self.seen.0)) as usize;
+        let up = self.upsample();
+        let held = inside(first) / up..inside(end).div_ceil(up);
+        let seen = held.start * up..(held.end * up).min(self.seen.0);
+        let (above, below) = (place(seen.start) - first, end - place(seen.end));
+        let part = Self { height: held.len(), seen: (seen.len(), self.seen.1), above, below, ..*self };
+        (held, part)
     }
 
     /// Positions that share one input value, per side.
@@ -74,7 +96,7 @@ impl Conv2d {
 
     /// Which pixel of its image lies at a place that counts from the corner of the padding; `None` in the padding.
     pub(super) fn input_pixel(&self, y: usize, x: usize) -> Option<usize> {
-        let (y, x) = (y.checked_sub(self.padding)?, x.checked_sub(self.padding)?);
+        let (y, x) = (y.checked_add_signed(-self.above)?, x.checked_sub(self.left)?);
         let inside = y < self.seen.0 && x < self.seen.1;
         inside.then(|| y / self.upsample() * self.width + x / self.upsample())
     }
@@ -164,11 +186,13 @@ pub(super) fn cube(
         c_out.div_ceil(4),
         shape.kernel,
         shape.stride,
-        shape.padding,
+        // Negative ones wrap, as sums with them do in the shader.
+        shape.above as usize,
         shape.upsample(),
         shape.seen.0,
         shape.seen.1,
         shape.shift_row,
+        shape.left,
     ]
     .map(|value| value as u32);
     let variant = SHADERS.variant(&form, strategy);
@@ -219,7 +243,7 @@ fn add_shift(bias: Option<Vec<f32>>, shift: Option<FlexTensor>, n: usize, row: u
 }
 
 /// The inputs of output pixels `rows`, `[rows, kernel*kernel*c_in]`.
-fn gather_patches(x: &[f32], c_in: usize, shape: &Conv2d, rows: std::ops::Range<usize>) -> Vec<f32> {
+fn gather_patches(x: &[f32], c_in: usize, shape: &Conv2d, rows: Range<usize>) -> Vec<f32> {
     let (out_h, out_w) = shape.output();
     let mut patches = vec![0.0; rows.len() * shape.kernel * shape.kernel * c_in];
     let mut taps = patches.chunks_exact_mut(c_in);

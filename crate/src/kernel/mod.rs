@@ -37,7 +37,7 @@ pub use attention::{Attention, attention, attention_by};
 pub use blend::blend;
 pub use conv2d::{Conv2d, conv2d, conv2d_by};
 pub use geglu::geglu;
-pub use group_norm::{GroupNorm, group_norm};
+pub use group_norm::{GroupNorm, Place, group_norm, group_norm_apply, group_statistics};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_by};
 pub use sampler_step::{MAX_TERMS, sampler_step};
@@ -117,12 +117,23 @@ pub trait Kernels: burn::backend::Backend {
         strategy: Option<Strategy>,
     ) -> FloatTensor<Self>;
 
-    /// See [`group_norm`].
-    fn group_norm(
+    /// See [`group_statistics`]: of one slab and those before.
+    fn group_statistics(
         x: FloatTensor<Self>,
+        #[extension_type] before: Maybe<Self>,
         weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
         options: GroupNorm,
+        place: Place,
+    ) -> FloatTensor<Self>;
+
+    /// See [`group_norm_apply`]: one piece, into `y` from the pixel `at` on, or into memory of its own.
+    fn group_norm_apply(
+        x: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+        #[extension_type] y: Maybe<Self>,
+        at: usize,
     ) -> FloatTensor<Self>;
 
     /// See [`layer_norm`].
@@ -191,13 +202,25 @@ macro_rules! forward {
                 attention::$side(q, k, v, shape, strategy)
             }
 
-            fn group_norm(
+            fn group_statistics(
                 x: FloatTensor<Self>,
+                before: Maybe<Self>,
                 weight: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
                 options: GroupNorm,
+                place: Place,
             ) -> FloatTensor<Self> {
-                group_norm::$side(x, weight, bias, options)
+                group_norm::$side::statistics(x, before.into_option(), weight, options, place)
+            }
+
+            fn group_norm_apply(
+                x: FloatTensor<Self>,
+                statistics: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                activation: Activation,
+                y: Maybe<Self>,
+                at: usize,
+            ) -> FloatTensor<Self> {
+                group_norm::$side::apply(x, statistics, bias, activation, y.into_option(), at)
             }
 
             fn layer_norm(

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::strategy::{Operation, Product, Strategy};
 use super::{
     Activation, Attention, Conv2d, GroupNorm, MAX_TERMS, Weight, attention_by, blend, conv2d, conv2d_by,
-    geglu, group_norm, layer_norm, linear, linear_by, padded, sampler_step, to_rgb,
+    geglu, group_norm, group_norm_apply, group_statistics, layer_norm, linear, linear_by, padded,
+    sampler_step, to_rgb,
 };
 use crate::quantization::{Layout, Packed, Quant, pack};
 
@@ -88,6 +89,7 @@ pub fn cases() -> Vec<Case> {
         conv2d_cases(),
         attention_cases(false),
         group_norm_cases(),
+        group_norm_slab_cases(),
         layer_norm_cases(),
         geglu_cases(),
         sampler_step_cases(),
@@ -200,7 +202,9 @@ fn product_cases(strategy: Strategy, quant: Option<Quant>) -> Vec<Case> {
     let conv2d_shapes = [
         (2, 35, Conv2d::same(5, 7, 66)),
         (1, 36, Conv2d { seen: (14, 9), ..Conv2d::same(7, 5, 70) }),
-        (1, 32, Conv2d { stride: 2, padding: 0, ..Conv2d::same(11, 12, 33) }),
+        // Rows of the result that come of rows in the middle, the first of which is half left out.
+        (1, 36, Conv2d { seen: (14, 10), ..Conv2d::same(7, 5, 70) }.part(2..9).1),
+        (1, 32, Conv2d { stride: 2, above: 0, left: 0, ..Conv2d::same(11, 12, 33) }),
     ];
     // Where channels are no multiple of four, x is read in another way, whatever the packing: two of them will do.
     let suits = |channels: usize| channels.is_multiple_of(4) || matches!(quant, None | Some(Quant::Q6));
@@ -264,10 +268,11 @@ fn conv2d_cases() -> Vec<Case> {
         (1, 4, same(1, 1, 4)),
         (2, 3, same(5, 7, 3)),
         (1, 5, Conv2d { stride: 2, ..same(7, 6, 9) }),
-        (1, 6, Conv2d { stride: 2, padding: 0, ..same(8, 8, 5) }),
+        (1, 6, Conv2d { stride: 2, above: 0, left: 0, ..same(8, 8, 5) }),
         (2, 4, Conv2d { seen: (10, 6), ..same(5, 3, 8) }),
         (1, 4, Conv2d { seen: (9, 5), ..same(5, 3, 8) }),
-        (1, 7, Conv2d { kernel: 1, padding: 0, padding_end: 0, ..same(3, 4, 6) }),
+        (1, 7, Conv2d { kernel: 1, above: 0, below: 0, left: 0, right: 0, ..same(3, 4, 6) }),
+        (1, 4, Conv2d { seen: (10, 6), ..same(5, 3, 8) }.part(2..7).1),
         (1, 33, same(16, 16, 40)),
         (1, 8, same(40, 33, 56)),
     ];
@@ -351,6 +356,32 @@ fn group_norm_cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Pictures in slabs, whose parts are put together.
+fn group_norm_slab_cases() -> Vec<Case> {
+    let case = |(slabs, channels, groups): (&'static [usize], usize, usize)| {
+        Case::new(format!("group_norm of {slabs:?} pixels of {channels} in {groups}"), move |device| {
+            // Each about a mean of its own.
+            let slab = |i: usize| tensor([1, slabs[i], channels], i as u32, device) + i as f32 * 3.0;
+            let slabs: Vec<_> = (0..slabs.len()).map(slab).collect();
+            let options = GroupNorm { groups, eps: 1e-5, activation: Activation::Silu };
+            let statistics = group_statistics(&slabs, &tensor([channels], 2, device), options);
+            let bias = tensor([channels], 3, device);
+            let ends = slabs.iter().flat_map(|slab| {
+                let pixels = slab.dims()[1];
+                [
+                    slab.clone().narrow(1, pixels - 1, 1),
+                    slab.clone(),
+                    slab.clone().narrow(1, 0, pixels / 2 + 1),
+                ]
+            });
+            group_norm_apply(ends.collect(), &statistics, &bias, options.activation)
+        })
+    };
+    let shapes: [(&[usize], usize, usize); 3] =
+        [(&[5, 1, 3], 4, 1), (&[257, 300], 40, 8), (&[9, 8, 7, 6], 6, 3)];
+    shapes.map(case).into_iter().collect()
 }
 
 fn layer_norm_cases() -> Vec<Case> {

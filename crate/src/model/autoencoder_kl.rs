@@ -4,10 +4,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
 use super::resnet::{Groups, ResnetBlock};
+use super::slabs::{Normed, Slabs};
 use crate::config::AutoencoderKLConfig;
 use crate::error::Result;
-use crate::kernel::memory::free_unused;
-use crate::kernel::{Activation, Attention, attention};
+use crate::kernel::{Activation, Attention, Conv2d, attention};
 use crate::weights::Weights;
 
 /// The epsilon that diffusers fixes in code for every norm of the autoencoder.
@@ -90,27 +90,21 @@ impl Decoder {
         })
     }
 
-    /// Latents, scaling undone, to a picture in -1..1.
-    pub(crate) fn forward(&self, mut x: Image) -> Image {
+    /// Latents, scaling undone, to a picture in -1..1, in slabs of at most so many bytes.
+    pub(crate) fn forward(&self, mut x: Image, slab_bytes: usize) -> Image {
         if let Some(conv) = &self.post_quant_conv {
             x.pixels = conv.forward(x.pixels);
         }
-        x = self.mid.forward(self.conv_in.forward(x, |same| same));
+        let x = Slabs::new(x, slab_bytes).conv_only(&self.conv_in, |same| same);
+        let mut x = self.mid.forward(x, slab_bytes);
         for stage in &self.stages {
             x = stage.resnets(x);
             if let Some(conv) = &stage.resize {
-                // What comes is of another size, and four times as large.
-                free_unused(&x.pixels.device());
-                x = conv.forward(x, |mut shape| {
-                    shape.seen = (shape.height * 2, shape.width * 2);
-                    shape
-                });
-                free_unused(&x.pixels.device());
+                x = x.conv_only(conv, |same| Conv2d { seen: (same.height * 2, same.width * 2), ..same });
             }
         }
-        let Groups { count, eps } = self.groups;
-        x.pixels = self.conv_norm_out.group(x.pixels, count, eps, Activation::Silu);
-        self.conv_out.forward(x, |same| same)
+        let normed = Normed::of(&x, &self.conv_norm_out, self.groups, Activation::Silu);
+        x.conv(&self.conv_out, |same| same, None, |pieces| normed.pixels(pieces)).whole()
     }
 }
 
@@ -150,23 +144,20 @@ impl Encoder {
         })
     }
 
-    /// A picture in -1..1 to the means of its latents, not yet scaled, and then the logarithms of their variances.
-    pub(crate) fn forward(&self, x: Image) -> Image {
-        let mut x = self.conv_in.forward(x, |same| same);
+    /// A picture in -1..1 to the means of its latents, not yet scaled, and then the logarithms of their variances; in
+    /// slabs of at most so many bytes.
+    pub(crate) fn forward(&self, x: Image, slab_bytes: usize) -> Image {
+        let mut x = Slabs::new(x, slab_bytes).conv_only(&self.conv_in, |same| same);
         for stage in &self.stages {
             x = stage.resnets(x);
             if let Some(conv) = &stage.resize {
                 // diffusers pads below and to the right only.
-                x = conv.forward(x, |mut shape| {
-                    (shape.stride, shape.padding) = (2, 0);
-                    shape
-                });
+                x = x.conv_only(conv, |same| Conv2d { stride: 2, above: 0, left: 0, ..same });
             }
         }
-        x = self.mid.forward(x);
-        let Groups { count, eps } = self.groups;
-        x.pixels = self.conv_norm_out.group(x.pixels, count, eps, Activation::Silu);
-        x = self.conv_out.forward(x, |same| same);
+        let x = self.mid.forward(x, slab_bytes);
+        let normed = Normed::of(&x, &self.conv_norm_out, self.groups, Activation::Silu);
+        let mut x = x.conv(&self.conv_out, |same| same, None, |pieces| normed.pixels(pieces)).whole();
         if let Some(conv) = &self.quant_conv {
             x.pixels = conv.forward(x.pixels);
         }
@@ -196,8 +187,8 @@ impl Stage {
         Ok(Self { resnets, resize })
     }
 
-    fn resnets(&self, x: Image) -> Image {
-        self.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None))
+    fn resnets(&self, x: Slabs) -> Slabs {
+        self.resnets.iter().fold(x, |x, resnet| resnet.forward_in_slabs(x))
     }
 }
 
@@ -223,12 +214,15 @@ impl Mid {
         })
     }
 
-    fn forward(&self, x: Image) -> Image {
-        let mut x = self.first.forward(x, None);
+    fn forward(&self, x: Slabs, slab_bytes: usize) -> Slabs {
+        let mut x = self.first.forward_in_slabs(x);
         if let Some(attention) = &self.attention {
-            x.pixels = attention.forward(x.pixels);
+            // Every pixel sees every other.
+            let mut whole = x.whole();
+            whole.pixels = attention.forward(whole.pixels);
+            x = Slabs::new(whole, slab_bytes);
         }
-        self.last.forward(x, None)
+        self.last.forward_in_slabs(x)
     }
 }
 

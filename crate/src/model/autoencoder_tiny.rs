@@ -1,9 +1,10 @@
 //! `AutoencoderTiny` (TAESD; diffusers `models/autoencoders/autoencoder_tiny.py` and `vae.py`).
 
+use burn::tensor::Device;
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
 
 use super::layers::{Conv3x3, Image, Linear, Loader};
+use super::slabs::{Slabs, joined};
 use crate::config::AutoencoderTinyConfig;
 use crate::error::Result;
 use crate::kernel::{Activation, Conv2d};
@@ -65,10 +66,10 @@ impl TinyDecoder {
         Ok(Self(layers))
     }
 
-    /// Latents to a picture in -1..1.
-    pub(crate) fn forward(&self, mut x: Image) -> Image {
+    /// Latents to a picture in -1..1, in slabs of at most so many bytes.
+    pub(crate) fn forward(&self, mut x: Image, slab_bytes: usize) -> Image {
         x.pixels = (x.pixels / 3.0).tanh() * 3.0;
-        let mut x = forward(&self.0, x);
+        let mut x = forward(&self.0, Slabs::new(x, slab_bytes));
         x.pixels = x.pixels * 2.0 - 1.0;
         x
     }
@@ -102,15 +103,15 @@ impl TinyEncoder {
         Ok(Self(layers))
     }
 
-    /// A picture in -1..1 to its latents.
-    pub(crate) fn forward(&self, mut x: Image) -> Image {
+    /// A picture in -1..1 to its latents, in slabs of at most so many bytes.
+    pub(crate) fn forward(&self, mut x: Image, slab_bytes: usize) -> Image {
         x.pixels = (x.pixels + 1.0) / 2.0;
-        forward(&self.0, x)
+        forward(&self.0, Slabs::new(x, slab_bytes))
     }
 }
 
-fn forward(layers: &[Layer], x: Image) -> Image {
-    layers.iter().fold(x, |x, layer| layer.forward(x))
+fn forward(layers: &[Layer], x: Slabs) -> Image {
+    layers.iter().fold(x, |x, layer| layer.forward(x)).whole()
 }
 
 impl Layer {
@@ -118,9 +119,9 @@ impl Layer {
         Self::Conv { conv: Box::new(conv), stride, upsample: 1, activation }
     }
 
-    fn forward(&self, x: Image) -> Image {
+    fn forward(&self, x: Slabs) -> Slabs {
         match self {
-            Self::Conv { conv, stride, upsample, activation } => conv.forward(x, |same| Conv2d {
+            Self::Conv { conv, stride, upsample, activation } => x.conv_only(conv, |same| Conv2d {
                 stride: *stride,
                 seen: (same.height * upsample, same.width * upsample),
                 activation: *activation,
@@ -145,15 +146,13 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Image) -> Image {
+    fn forward(&self, x: Slabs) -> Slabs {
         let rectified = |same| Conv2d { activation: Activation::Relu, ..same };
-        let shortcut: Tensor<3> = match &self.skip {
-            Some(skip) => skip.forward(x.pixels.clone()),
-            None => x.pixels.clone(),
+        let shortcut = match &self.skip {
+            Some(skip) => x.clone().map(|pixels| skip.forward(pixels)),
+            None => x.clone(),
         };
-        let hidden = self.conv2.forward(self.conv0.forward(x, rectified), rectified);
-        let mut sum = self.conv4.forward_with(hidden, |same| same, None, Some(shortcut));
-        sum.pixels = relu(sum.pixels);
-        sum
+        let hidden = x.conv_only(&self.conv0, rectified).conv_only(&self.conv2, rectified);
+        hidden.conv(&self.conv4, |same| same, Some(shortcut), joined).map(relu)
     }
 }

@@ -1,6 +1,7 @@
 //! The layers that every part of a model is built from, and how they are read.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use burn::tensor::activation::{gelu, relu, sigmoid, silu};
@@ -188,6 +189,11 @@ pub(crate) struct Conv3x3 {
 }
 
 impl Conv3x3 {
+    /// Output channels.
+    pub(crate) fn outputs(&self) -> usize {
+        self.weight.n()
+    }
+
     /// With padding 1, stride 1 and no upsampling; `change` edits that.
     pub(crate) fn forward(&self, x: Image, change: impl FnOnce(Conv2d) -> Conv2d) -> Image {
         self.forward_with(x, change, None, None)
@@ -201,7 +207,7 @@ impl Conv3x3 {
         shift: Option<(&Tensor<2>, usize)>,
         residual: Option<Tensor<3>>,
     ) -> Image {
-        let mut shape = change(Conv2d::same(x.height, x.width, self.weight.n()));
+        let mut shape = change(Conv2d::same(x.height, x.width, self.outputs()));
         // Only the VAE's convolutions have activations, and adapters stand beside the UNet's.
         let residual = match self.adapters.get() {
             None => residual,
@@ -230,5 +236,24 @@ impl Norm {
     pub(crate) fn group(&self, x: Tensor<3>, groups: usize, eps: f32, activation: Activation) -> Tensor<3> {
         let options = kernel::GroupNorm { groups, eps, activation };
         kernel::group_norm(x, &self.weight, &self.bias, options)
+    }
+
+    /// What [`Self::apply`] needs of a picture in slabs.
+    pub(crate) fn statistics(&self, slabs: &VecDeque<Tensor<3>>, groups: usize, eps: f32) -> Tensor<3> {
+        kernel::group_statistics(
+            slabs,
+            &self.weight,
+            kernel::GroupNorm { groups, eps, activation: Activation::None },
+        )
+    }
+
+    /// Pieces of a picture, normalised by its [`Self::statistics`], as one tensor.
+    pub(crate) fn apply(
+        &self,
+        pieces: Vec<Tensor<3>>,
+        statistics: &Tensor<3>,
+        activation: Activation,
+    ) -> Tensor<3> {
+        kernel::group_norm_apply(pieces, statistics, &self.bias, activation)
     }
 }

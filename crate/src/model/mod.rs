@@ -7,7 +7,7 @@ pub mod clip;
 pub mod embeddings;
 mod layers;
 mod resnet;
-mod tiles;
+mod slabs;
 mod time_embedding;
 mod transformer;
 pub mod unet;

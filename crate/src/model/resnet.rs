@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
+use super::slabs::{Normed, Slabs};
 use crate::error::Result;
 use crate::kernel::Activation;
 
@@ -71,6 +72,17 @@ impl ResnetBlock {
         let normed = self.norm2.group(hidden.pixels, count, eps, Activation::Silu);
         let normed = Image { pixels: normed, height: x.height, width: x.width };
         self.conv2.forward_with(normed, |same| same, None, Some(shortcut))
+    }
+
+    /// [`Self::forward`] of a picture in slabs, without a time embedding.
+    pub(crate) fn forward_in_slabs(&self, x: Slabs) -> Slabs {
+        let normed = Normed::of(&x, &self.norm1, self.groups, Activation::Silu);
+        let (hidden, shortcut) = match &self.conv_shortcut {
+            Some(shortcut) => x.conv_and_shortcut(&self.conv1, &normed, shortcut),
+            None => (x.clone().conv(&self.conv1, |same| same, None, |pieces| normed.pixels(pieces)), x),
+        };
+        let normed = Normed::of(&hidden, &self.norm2, self.groups, Activation::Silu);
+        hidden.conv(&self.conv2, |same| same, Some(shortcut), |pieces| normed.pixels(pieces))
     }
 
     /// The first convolution. It adds a shift that all images of a batch share by itself; SDXL's, which knows the text,

@@ -5,10 +5,9 @@ use burn::tensor::{Device, Tensor};
 use super::autoencoder_kl::{Decoder, Encoder};
 use super::autoencoder_tiny::{TinyDecoder, TinyEncoder};
 use super::layers::Image;
-use super::tiles::{self, Tiling};
+use super::slabs::SLAB_BYTES;
 use crate::config::VaeConfig;
 use crate::error::Result;
-use crate::kernel::most_bytes;
 use crate::weights::source::Source;
 use crate::weights::{Prefer, Weights};
 
@@ -53,54 +52,33 @@ impl VaeDecoder {
     /// Latents `[1, height*width, latent_channels]` to a picture in -1..1, `[1, pixels, 3]`, of `factor` times the
     /// height and width.
     ///
-    /// Where an activation would have more than [`most_bytes`], the latents are decoded in overlapping tiles that are
-    /// blended: nearly the same picture, since each tile is normalised by itself.
+    /// Large activations are computed in slabs of rows, which make no difference but for rounding and leave little of
+    /// them in memory at a time.
     ///
     /// Activations are f32 whatever the weights are stored as. SDXL's decoder, which overflows in f16 and therefore asks
     /// for `force_upcast` in its config, needs nothing else.
     #[must_use]
     pub fn forward(&self, latents: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
-        let most = most_bytes(&latents);
+        self.forward_by(SLAB_BYTES, latents, height, width)
+    }
+
+    /// [`Self::forward`] in slabs of at most so many bytes, or of a row, for tests and measurements.
+    #[must_use]
+    pub fn forward_by(
+        &self,
+        slab_bytes: usize,
+        latents: Tensor<3>,
+        height: usize,
+        width: usize,
+    ) -> Tensor<3> {
         let pixels = latents / self.config.scaling_factor() + self.config.shift_factor();
         let latents = Image { pixels, height, width };
-        match tile_side(decoder_bytes(&self.config), height, width, most) {
-            None => self.decode(latents).pixels,
-            Some(side) => {
-                let tiling = Tiling { side, from: 1, to: self.config.factor() };
-                tiles::in_tiles(latents, tiling, |tile| self.decode(tile))
-            }
-        }
+        let picture = match &self.decoder {
+            AnyDecoder::Kl(decoder) => decoder.forward(latents, slab_bytes),
+            AnyDecoder::Tiny(decoder) => decoder.forward(latents, slab_bytes),
+        };
+        picture.pixels
     }
-
-    fn decode(&self, latents: Image) -> Image {
-        match &self.decoder {
-            AnyDecoder::Kl(decoder) => decoder.forward(latents),
-            AnyDecoder::Tiny(decoder) => decoder.forward(latents),
-        }
-    }
-}
-
-/// Bytes of the largest activation per latent of the decoder's input.
-fn decoder_bytes(config: &VaeConfig) -> u64 {
-    let channels: Vec<usize> = match config {
-        VaeConfig::Kl(config) => config.block_out_channels.iter().rev().copied().collect(),
-        VaeConfig::Tiny(config) => config.decoder_block_out_channels.clone(),
-    };
-    let last = channels.len().saturating_sub(1);
-    // Every stage but the last hands its channels on at twice its resolution.
-    let values = channels.iter().enumerate().map(|(i, channels)| channels << (2 * (i + 1).min(last)));
-    values.max().unwrap_or(0) as u64 * size_of::<f32>() as u64
-}
-
-/// Side in latents of the tiles to compute in, where a latent takes so many bytes; `None` when the whole fits.
-fn tile_side(bytes: u64, height: usize, width: usize, most_bytes: u64) -> Option<usize> {
-    let latents = |most_bytes: u64| most_bytes / bytes.max(1);
-    if (height * width) as u64 <= latents(most_bytes) {
-        return None;
-    }
-    // What is small lies in the same pages as the activations, and must not cost a page more.
-    let most_bytes = most_bytes / 16 * 15;
-    Some((latents(most_bytes).isqrt() as usize).max(tiles::MIN_SIDE))
 }
 
 /// Pictures to latents.
@@ -142,37 +120,28 @@ impl VaeEncoder {
     /// A picture in -1..1, `[1, height*width, 3]`, to the moments of its latents, `[1, pixels, c]`, to be read by
     /// [`LatentDistribution::new`]. Height and width are multiples of [`VaeConfig::factor`].
     ///
-    /// Where an activation would have more than [`most_bytes`], the picture is encoded in overlapping tiles, as
-    /// [`VaeDecoder::forward`] decodes.
+    /// Large activations are computed as [`VaeDecoder::forward`] computes them.
     #[must_use]
     pub fn forward(&self, picture: Tensor<3>, height: usize, width: usize) -> Tensor<3> {
-        let most = most_bytes(&picture);
+        self.forward_by(SLAB_BYTES, picture, height, width)
+    }
+
+    /// [`Self::forward`] in slabs of at most so many bytes, or of a row, for tests and measurements.
+    #[must_use]
+    pub fn forward_by(
+        &self,
+        slab_bytes: usize,
+        picture: Tensor<3>,
+        height: usize,
+        width: usize,
+    ) -> Tensor<3> {
         let x = Image { pixels: picture, height, width };
-        let factor = self.config.factor();
-        let latent = encoder_bytes(&self.config).saturating_mul((factor * factor) as u64);
-        match tile_side(latent, height / factor, width / factor, most) {
-            None => self.encode(x).pixels,
-            Some(side) => tiles::in_tiles(x, Tiling { side, from: factor, to: 1 }, |tile| self.encode(tile)),
-        }
+        let moments = match &self.encoder {
+            AnyEncoder::Kl(encoder) => encoder.forward(x, slab_bytes),
+            AnyEncoder::Tiny(encoder) => encoder.forward(x, slab_bytes),
+        };
+        moments.pixels
     }
-
-    fn encode(&self, x: Image) -> Image {
-        match &self.encoder {
-            AnyEncoder::Kl(encoder) => encoder.forward(x),
-            AnyEncoder::Tiny(encoder) => encoder.forward(x),
-        }
-    }
-}
-
-/// Bytes of the largest activation per pixel of the encoder's input.
-fn encoder_bytes(config: &VaeConfig) -> u64 {
-    let channels = match config {
-        VaeConfig::Kl(config) => &config.block_out_channels,
-        VaeConfig::Tiny(config) => &config.encoder_block_out_channels,
-    };
-    // A stage takes what the one before hands on at half the resolution, and may have twice the channels.
-    let values = channels.iter().enumerate().map(|(i, channels)| channels.div_ceil(1 << (2 * i)));
-    values.max().unwrap_or(0) as u64 * size_of::<f32>() as u64
 }
 
 /// The latents that a picture may stand for, each a normal distribution (diffusers' `DiagonalGaussianDistribution`), in
@@ -212,27 +181,5 @@ impl LatentDistribution {
         let noise = noise(self.mean.len());
         let values = self.mean.iter().zip(std).zip(noise);
         values.map(|((mean, std), noise)| mean + std * noise).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::AutoencoderKLConfig;
-
-    #[test]
-    fn stable_diffusion_at_512_needs_tiles_at_the_default_limit_only() {
-        let config = VaeConfig::Kl(AutoencoderKLConfig {
-            block_out_channels: vec![128, 256, 512, 512],
-            ..AutoencoderKLConfig::default()
-        });
-        // 256 channels at 512x512: 256 MiB.
-        let bytes = decoder_bytes(&config);
-        assert_eq!(bytes * 64 * 64, 256 << 20);
-        assert_eq!(tile_side(bytes, 64, 64, 256 << 20), None);
-        assert_eq!(tile_side(bytes, 64, 64, 128 << 20), Some(43));
-        assert_eq!(tile_side(bytes, 45, 45, 128 << 20), None);
-        // Half of that on the way in: 128 channels at 512x512.
-        assert_eq!(encoder_bytes(&config) * 512 * 512, 128 << 20);
     }
 }

@@ -67,7 +67,7 @@ impl Operands {
                 let (height, width) = picture(self.product.rows);
                 let mut shape = Conv2d::same(height, width, self.product.n);
                 if self.product.taps() == 1 {
-                    (shape.kernel, shape.padding, shape.padding_end) = (1, 0, 0);
+                    shape = Conv2d { kernel: 1, above: 0, below: 0, left: 0, right: 0, ..shape };
                 }
                 conv2d_by(strategy, x, weight, shape, None, None, None)
             }
