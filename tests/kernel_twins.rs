@@ -133,14 +133,15 @@ fn parts_of_a_convolution_are_rows_of_the_whole() {
         let whole = computed(x.clone(), shape);
         let (height, width) = shape.output();
         for (top, end) in (0..height).flat_map(|top| (top + 1..=height).map(move |end| (top, end))) {
-            let (held, part) = shape.part(top..end);
-            assert_eq!(
-                (part.output(), part.height),
-                ((end - top, width), held.len()),
-                "{shape:?} {top}..{end}"
-            );
-            let found = computed(x.clone().narrow(1, held.start * 6, held.len() * 6), part);
-            assert_eq!(found, whole[top * width * 2..end * width * 2], "{shape:?} {top}..{end}");
+            let rows = top..end;
+            let seen = shape.sees(&rows);
+            // Also of more rows than are seen.
+            for held in [seen.clone(), seen.start / 2..9, 0..seen.end] {
+                let part = shape.part(&rows, &held);
+                assert_eq!(part.output(), (rows.len(), width), "{shape:?} {rows:?} of {held:?}");
+                let found = computed(x.clone().narrow(1, held.start * 6, held.len() * 6), part);
+                assert_eq!(found, whole[top * width * 2..end * width * 2], "{shape:?} {rows:?} of {held:?}");
+            }
         }
     }
 }

@@ -30,7 +30,9 @@ fn slabs_give_what_the_whole_gives() {
 
 async fn both_ways(model: &str, hardware: &Hardware) {
     let source = FolderSource::new(format!("{}/../tests/goldens/models/{model}", env!("CARGO_MANIFEST_DIR")));
-    let config = VaeConfig::load(&source, "vae/config.json", "AutoencoderKL").await.expect("the config of the goldens");
+    let config = VaeConfig::load(&source, "vae/config.json", "AutoencoderKL")
+        .await
+        .expect("the config of the goldens");
     let device = hardware.device();
     let decoder = VaeDecoder::load(&source, Prefer::Full, config.clone(), device).await.expect("a decoder");
     let encoder = VaeEncoder::load(&source, Prefer::Full, config.clone(), device).await.expect("an encoder");

@@ -74,19 +74,27 @@ impl Conv2d {
         (side(rows), side(self.seen.1 + self.left + self.right))
     }
 
-    /// The rows of the input that `rows` of the result come of, and the convolution of these alone to those.
+    /// The rows of the input that `rows` of the result come of.
     #[must_use]
-    pub fn part(&self, rows: Range<usize>) -> (Range<usize>, Self) {
-        let place = |row: usize| row as isize;
-        let first = place(rows.start * self.stride) - self.above;
-        let end = place(rows.end.saturating_sub(1) * self.stride + self.kernel) - self.above;
-        let inside = |row: isize| row.clamp(0, place(self.seen.0)) as usize;
-        let up = self.upsample();
-        let held = inside(first) / up..inside(end).div_ceil(up);
-        let seen = held.start * up..(held.end * up).min(self.seen.0);
-        let (above, below) = (place(seen.start) - first, end - place(seen.end));
-        let part = Self { height: held.len(), seen: (seen.len(), self.seen.1), above, below, ..*self };
-        (held, part)
+    pub fn sees(&self, rows: &Range<usize>) -> Range<usize> {
+        let (first, end) = self.seen_rows(rows);
+        let inside = |row: isize| row.clamp(0, self.seen.0 as isize) as usize;
+        inside(first) / self.upsample()..inside(end).div_ceil(self.upsample())
+    }
+
+    /// The convolution of `held`, rows of the input with all that `rows` of the result [see](Self::sees), to those.
+    #[must_use]
+    pub fn part(&self, rows: &Range<usize>, held: &Range<usize>) -> Self {
+        let (first, end) = self.seen_rows(rows);
+        let seen = held.start * self.upsample()..(held.end * self.upsample()).min(self.seen.0);
+        let (above, below) = (seen.start as isize - first, end - seen.end as isize);
+        Self { height: held.len(), seen: (seen.len(), self.seen.1), above, below, ..*self }
+    }
+
+    /// Where the rows that `rows` of the result see begin and end, after upsampling; in the padding, too.
+    fn seen_rows(&self, rows: &Range<usize>) -> (isize, isize) {
+        let first = (rows.start * self.stride) as isize - self.above;
+        (first, first + (rows.len().saturating_sub(1) * self.stride + self.kernel) as isize)
     }
 
     /// Positions that share one input value, per side.

@@ -11,8 +11,7 @@ use super::layers::{Conv3x3, Image, Linear, Norm};
 use super::resnet::Groups;
 use crate::kernel::{Activation, Conv2d};
 
-/// Most bytes of a slab. Those of all sizes of activations have as many, nearly, so that one takes another's memory.
-/// Smaller ones would make up more of what a layer reads twice, the rows beside a slab.
+/// Most bytes of a slab: few beside what a decoder has to hold, and enough work for a GPU.
 pub(crate) const SLAB_BYTES: usize = 8 << 20;
 
 /// A picture of activations, `height` rows of `width` pixels.
@@ -111,15 +110,28 @@ impl Slabs {
 
     /// The windows of a convolution, slab by slab of its result. What later ones do not need is forgotten.
     fn windows(mut self, shape: Conv2d) -> impl Iterator<Item = Window> {
-        let (height, width) = shape.output();
-        let row = width * shape.out_channels * size_of::<f32>();
-        let rows = spans(height, row, self.most_bytes);
-        let mut parts = rows.map(move |rows| (shape.part(rows.clone()), rows)).peekable();
-        std::iter::from_fn(move || {
-            let ((held, part), rows) = parts.next()?;
-            let next = parts.peek().map_or(self.height, |((held, _), _)| held.start);
-            Some(Window { pieces: self.take(&held, next), held, part, rows })
+        let spans = self.spans(&shape);
+        let held: Vec<_> = spans.iter().map(|rows| shape.sees(rows)).collect();
+        let most = held.iter().map(Range::len).max().unwrap_or(0);
+        let next: Vec<_> = held.iter().skip(1).map(|held| held.start).chain([self.height]).collect();
+        let windows = spans.into_iter().zip(held).zip(next);
+        windows.map(move |((rows, held), next)| {
+            // As many rows as for others, although there is nothing above the first: its memory serves them, too.
+            let held = held.start..(held.start + most).min(self.height);
+            let part = shape.part(&rows, &held);
+            Window { pieces: self.take(&held, next), held, part, rows }
         })
+    }
+
+    /// Rows of the slabs of a convolution's result. Powers of two, so that slabs of twice the channels have half of the
+    /// rows, and the same size; windows have no more than twice that.
+    fn spans(&self, shape: &Conv2d) -> Vec<Range<usize>> {
+        let (height, width) = shape.output();
+        let channels = self.slabs.front().map_or(0, |slab| slab.dims()[2]);
+        let values = (width * shape.out_channels).max(self.height * self.width * channels / height / 2);
+        let most = (self.most_bytes / (values * size_of::<f32>()).max(1)).max(1);
+        let rows = 1 << most.ilog2();
+        (0..height).step_by(rows).map(|top| top..(top + rows).min(height)).collect()
     }
 
     /// The tensors that hold `rows`; after that, those wholly above the row `needed` are forgotten.
@@ -177,13 +189,6 @@ impl<'a> Normed<'a> {
     pub(crate) fn pixels(&self, pieces: Vec<Tensor<3>>) -> Tensor<3> {
         self.norm.apply(pieces, &self.statistics, self.activation)
     }
-}
-
-/// Rows of the slabs of a picture with so many bytes a row: all as high, but for the last.
-fn spans(height: usize, row_bytes: usize, most_bytes: usize) -> impl Iterator<Item = Range<usize>> {
-    let most = (most_bytes / row_bytes.max(1)).max(1);
-    let rows = height.div_ceil(height.div_ceil(most).max(1)).max(1);
-    (0..height).step_by(rows).map(move |top| top..(top + rows).min(height))
 }
 
 fn narrowed(pixels: Tensor<3>, rows: Range<usize>, width: usize) -> Tensor<3> {
