@@ -26,8 +26,6 @@ export class ModelSource implements Source {
   readonly #checked = new Set<string>();
   /** Chunks that were read lately or are being read ahead, the latest last. */
   readonly #recent = new Map<string, Promise<Chunk>>();
-  /** The chunk that a reader who goes through a file comes to next. */
-  #next = "";
 
   private constructor(
     address: string,
@@ -59,36 +57,35 @@ export class ModelSource implements Source {
     return this.#files.get(path)?.size;
   }
 
-  async read(path: string, start: number, end: number): Promise<Uint8Array> {
+  async read(path: string, start: number, end: number): Promise<Uint8Array[]> {
     const file = this.#files.get(path);
     if (!file) throw new EaselError("file_not_found", `${path} is missing from the model`);
     if (!(start >= 0 && start <= end && end <= file.size)) {
       throw new EaselError("internal", `${path} has ${file.size} bytes; ${start} to ${end} were asked for`);
     }
-    const bytes = new Uint8Array(end - start);
+    const pieces: Uint8Array[] = [];
     for (let at = start; at < end; ) {
       const index = Math.floor(at / file.chunkSize);
       const { data } = await this.#chunk(file, index);
       const from = at - index * file.chunkSize;
       const piece = new Uint8Array(data, from, Math.min(data.byteLength - from, end - at));
-      bytes.set(piece, at - start);
+      pieces.push(piece);
       at += piece.length;
     }
-    return bytes;
+    return pieces;
   }
 
   /**
-   * Tensors lie one after another, nearly in the order in which they are asked for. So some chunks are held, and those
-   * after the ones that were read in order are fetched and compared with their hashes meanwhile.
+   * Tensors lie one after another, nearly in the order in which they are asked for, or in the orders of a few places in
+   * turns. So some chunks are held, and those after one that was come to in order are fetched and compared with their
+   * hashes meanwhile.
    */
   #chunk(file: PlannedFile, index: number): Promise<Chunk> {
+    const inOrder = index === 0 || this.#recent.has(nameOf(file, index - 1));
     const chunk = this.#held(file, index);
-    if (nameOf(file, index) === this.#next) {
-      const end = Math.min(index + 1 + AHEAD, chunkCount(file));
-      // Whoever comes to a chunk hears of its failure; until then nobody does.
-      for (let ahead = index + 1; ahead < end; ahead += 1) this.#held(file, ahead).catch(() => {});
-    }
-    this.#next = nameOf(file, index + 1);
+    const end = inOrder ? Math.min(index + 1 + AHEAD, chunkCount(file)) : 0;
+    // Whoever comes to a chunk hears of its failure; until then nobody does.
+    for (let ahead = index + 1; ahead < end; ahead += 1) this.#held(file, ahead).catch(() => {});
     return chunk;
   }
 
