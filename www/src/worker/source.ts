@@ -7,7 +7,7 @@ import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
 /** Chunks that are fetched ahead, and that are held at most. */
-const [AHEAD, HELD] = [2, 6];
+const [AHEAD, HELD] = [3, 10];
 
 function nameOf({ path }: PlannedFile, index: number): string {
   return `${index} ${path}`;
@@ -63,30 +63,27 @@ export class ModelSource implements Source {
     if (!(start >= 0 && start <= end && end <= file.size)) {
       throw new EaselError("internal", `${path} has ${file.size} bytes; ${start} to ${end} were asked for`);
     }
-    const pieces: Uint8Array[] = [];
-    for (let at = start; at < end; ) {
-      const index = Math.floor(at / file.chunkSize);
-      const { data } = await this.#chunk(file, index);
-      const from = at - index * file.chunkSize;
-      const piece = new Uint8Array(data, from, Math.min(data.byteLength - from, end - at));
-      pieces.push(piece);
-      at += piece.length;
-    }
-    return pieces;
+    const chunks = await Promise.all(this.#chunks(file, start, end));
+    return chunks.map(({ data }, number) => {
+      const from = number === 0 ? start % file.chunkSize : 0;
+      const before = number * file.chunkSize - (start % file.chunkSize);
+      return new Uint8Array(data, from, Math.min(data.byteLength, end - start - before) - from);
+    });
   }
 
   /**
-   * Tensors lie one after another, nearly in the order in which they are asked for, or in the orders of a few places in
-   * turns. So some chunks are held, and those after one that was come to in order are fetched and compared with their
-   * hashes meanwhile.
+   * Tensors lie one after another, and are asked for nearly in that order or in turns at a few places. So some chunks are
+   * held, and those after ones that were come to in order are fetched and compared with their hashes meanwhile.
    */
-  #chunk(file: PlannedFile, index: number): Promise<Chunk> {
-    const inOrder = index === 0 || this.#recent.has(nameOf(file, index - 1));
-    const chunk = this.#held(file, index);
-    const end = inOrder ? Math.min(index + 1 + AHEAD, chunkCount(file)) : 0;
+  #chunks(file: PlannedFile, start: number, end: number): Promise<Chunk>[] {
+    const [first, behind] = [Math.floor(start / file.chunkSize), Math.ceil(end / file.chunkSize)];
+    const inOrder = first === 0 || this.#recent.has(nameOf(file, first - 1));
+    const chunks: Promise<Chunk>[] = [];
+    for (let index = first; index < behind; index += 1) chunks.push(this.#held(file, index));
+    const ahead = inOrder ? Math.min(behind + AHEAD, chunkCount(file)) : 0;
     // Whoever comes to a chunk hears of its failure; until then nobody does.
-    for (let ahead = index + 1; ahead < end; ahead += 1) this.#held(file, ahead).catch(() => {});
-    return chunk;
+    for (let index = behind; index < ahead; index += 1) this.#held(file, index).catch(() => {});
+    return chunks;
   }
 
   #held(file: PlannedFile, index: number): Promise<Chunk> {
