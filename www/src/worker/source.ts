@@ -26,6 +26,8 @@ export class ModelSource implements Source {
   readonly #checked = new Set<string>();
   /** Chunks that were read lately or are being read ahead, the latest last. */
   readonly #recent = new Map<string, Promise<Chunk>>();
+  /** Ends when nothing is being mended. */
+  #mended: Promise<unknown> = Promise.resolve();
 
   private constructor(
     address: string,
@@ -103,6 +105,15 @@ export class ModelSource implements Source {
   async #readChunk(file: PlannedFile, index: number): Promise<Chunk> {
     const found = await this.#intact(file, index);
     if (found) return found;
+    // To mend one chunk is to go through all of them, so that a second one may be right by then.
+    const mending = this.#mended.then(() => this.#mend(file, index));
+    this.#mended = mending.catch(() => {});
+    return mending;
+  }
+
+  async #mend(file: PlannedFile, index: number): Promise<Chunk> {
+    const meanwhile = await this.#intact(file, index);
+    if (meanwhile) return meanwhile;
     const reason = await this.#download.mend([[file.path, index]]).catch(asEaselError);
     const mended = await this.#intact(file, index);
     if (mended) return mended;
