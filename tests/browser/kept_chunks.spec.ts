@@ -112,20 +112,27 @@ test("a Blob that the browser has lost is fetched anew, or its file is named", a
   const server = new FaultServer();
   await server.open();
   const hosted = model();
-  server.mount("kept/lost", hosted);
+  const mounted = server.mount("kept/lost", hosted);
   const address = server.address("kept/lost");
   try {
     const page = await new Lane(context).page();
     await page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
-    await page.evaluate((lost) => {
+    const lost = [CHUNK, UNET] as const;
+    await page.evaluate(([size, path]) => {
       const { arrayBuffer } = Blob.prototype;
-      let left = 2;
+      let isLost = true;
       Blob.prototype.arrayBuffer = async function () {
-        if (this.size === lost && left-- > 0) throw new DOMException("it is gone", "NotReadableError");
+        if (this.size === size && isLost) throw new DOMException("it is gone", "NotReadableError");
         return arrayBuffer.call(this);
       };
-    }, CHUNK);
+      globalThis.noteReceived = (received) => {
+        if (received === path) isLost = false;
+      };
+    }, lost);
+    const sent = mounted.sent;
     expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+    expect(mounted.sent - sent).toBeGreaterThanOrEqual(CHUNK);
+    expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
     await page.evaluate(() => {
       Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException("it is gone", "NotReadableError"));
     });
