@@ -10,6 +10,7 @@ import { shardPaths } from "../../www/src/worker/layout.ts";
 import { parseManifest } from "../../www/src/worker/manifest.ts";
 import { licenceOf } from "../../www/src/worker/model_card.ts";
 import { Retries, requestedDelay, Transient } from "../../www/src/worker/retries.ts";
+import { packedFormats } from "../../www/src/worker/safetensors.ts";
 import { readTar, TAR_END, tarHeader, tarPadding } from "../../www/src/worker/tar.ts";
 
 test("the time left follows the latest steps", () => {
@@ -261,4 +262,21 @@ for (const { index, fault } of [
 ]) {
   test(`the index ${index} is refused`, () =>
     expect(() => shardPaths("unet/x.index.json", index)).toThrow(fault));
+}
+
+for (const { metadata, formats } of [
+  { metadata: undefined, formats: [] },
+  { metadata: { format: "pt" }, formats: [] },
+  { metadata: { packed_weights: '{"a":{"quant":"q8","shape":[4,4]}}' }, formats: ["q8"] },
+  { metadata: { packed_weights: '{"a":{"quant":"q4"},"b":{"quant":"q8"},"c":{}}' }, formats: ["q8", "q4"] },
+  { metadata: { packed_weights: '{"a":{"quant":"q9"}}' }, formats: [] },
+  { metadata: { packed_weights: '{"a":null}' }, formats: [] },
+  { metadata: { packed_weights: "{" }, formats: [] },
+  { metadata: null, formats: [] },
+]) {
+  test(`a header with ${JSON.stringify(metadata)} is of weights packed to [${formats}]`, () => {
+    const json = JSON.stringify({ __metadata__: metadata });
+    const header = Buffer.concat([Buffer.alloc(8), Buffer.from(json)]);
+    expect(packedFormats(header)).toEqual(formats);
+  });
 }

@@ -10,7 +10,7 @@ import { type Provider, providerOf } from "../../www/src/worker/provider.ts";
 import { recognise } from "../../www/src/worker/recognise.ts";
 import { ModelSource } from "../../www/src/worker/source.ts";
 import { DirectHash, WorkerHash } from "../../www/src/worker/source_hash.ts";
-import { Store } from "../../www/src/worker/store.ts";
+import { type Chunk, Store } from "../../www/src/worker/store.ts";
 
 declare global {
   var lab: typeof Lab;
@@ -132,6 +132,36 @@ function provider(
   return quant === undefined ? published : new PackingProvider(published, quant, tools);
 }
 
+type ChunkRecord = { data: ArrayBuffer | Blob };
+type RecordKey = [address: string, path: string, index: number];
+
+/** Shows every chunk's record to `use`, and puts what that gives in its place. */
+async function eachRecord(
+  address: string,
+  use: (record: ChunkRecord, key: RecordKey) => unknown,
+): Promise<void> {
+  await Store.open();
+  const opening = indexedDB.open("easel");
+  await new Promise<void>((resolve, reject) => {
+    opening.onerror = () => reject(opening.error);
+    opening.onsuccess = () => {
+      const transaction = opening.result.transaction("chunks", "readwrite");
+      const walking = transaction.objectStore("chunks").openCursor();
+      walking.onsuccess = () => {
+        const cursor = walking.result;
+        if (!cursor) return;
+        const key = cursor.key as RecordKey;
+        const changed = key[0] === address ? use(cursor.value, key) : undefined;
+        if (typeof changed === "object") cursor.update(changed);
+        cursor.continue();
+      };
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => reject(transaction.error);
+    };
+  });
+  opening.result.close();
+}
+
 const Lab = {
   /** Whether sources are hashed in a worker, as in the page; to start one takes long. */
   hashesBeside: false,
@@ -149,16 +179,34 @@ const Lab = {
     return (await (await engine()).default()).memory.buffer.byteLength;
   },
 
-  /** Turns a bit of every kept chunk of a file that `which` names by number. */
-  async damage(address: string, path: string, which: number[]): Promise<void> {
+  /** Turns a bit of byte `at` of every kept chunk of a file that `which` names by number. */
+  async damage(address: string, path: string, which: number[], at = 0): Promise<void> {
     const store = await Store.open();
     for (const index of which) {
       const chunk = await store.chunk(address, [path, index]);
       if (!chunk) throw new Error(`${path} has no chunk ${index}`);
       const bytes = new Uint8Array(chunk.data);
-      bytes[0] = (bytes[0] ?? 0) ^ 1;
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
       await store.putChunk(address, [path, index], chunk);
     }
+  },
+
+  /** What the data of a model's chunks are in the browser's storage. */
+  async formsOf(address: string): Promise<string[]> {
+    const forms = new Set<string>();
+    await eachRecord(address, ({ data }) => void forms.add(data.constructor.name));
+    return [...forms];
+  },
+
+  /** Makes of a model's chunks what they were before there were Blobs and hashes of parts. */
+  async keepAsBefore(address: string): Promise<void> {
+    const store = await Store.open();
+    const buffers = new Map<string, Chunk>();
+    for (const [path, index] of await store.chunkKeys(address)) {
+      const chunk = await store.chunk(address, [path, index]);
+      if (chunk) buffers.set(`${path} ${index}`, { data: chunk.data, sha256: chunk.sha256 });
+    }
+    await eachRecord(address, (_, [, path, index]) => buffers.get(`${path} ${index}`));
   },
 
   /** Completes a model of files that are made here, as `complete` does; after so many bytes they fall silent. */
@@ -184,7 +232,8 @@ const Lab = {
     const plan = (await (await Store.open()).model(address))?.plan;
     const found: Record<string, string> = {};
     for (const { path, size } of plan?.files ?? []) {
-      const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(await source.read(path, 0, size)));
+      const bytes = new Blob((await source.read(path, 0, size)) as Uint8Array<ArrayBuffer>[]);
+      const digest = await crypto.subtle.digest("SHA-256", await bytes.arrayBuffer());
       found[path] = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
     }
     return found;

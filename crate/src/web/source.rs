@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::error::from_js;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::weights::single_file::{Companions, SingleFileSource};
 use crate::weights::source::{LocalBoxFuture, MAX_VOCABULARY_BYTES, Source, check_path, read_to_string};
 
@@ -32,8 +33,8 @@ const TYPES: &str = r#"
 export interface Source {
   /** Size of a file in bytes; `undefined` when there is no such file. */
   size(path: string): Promise<number | undefined>;
-  /** The bytes from `start` to before `end`. */
-  read(path: string, start: number, end: number): Promise<Uint8Array>;
+  /** The bytes from `start` to before `end`, whole or in pieces that follow each other. They are copied at once. */
+  read(path: string, start: number, end: number): Promise<Uint8Array | Uint8Array[]>;
 }
 "#;
 
@@ -51,9 +52,33 @@ impl Source for JsSource {
             check_path(path)?;
             let bytes = self.read(path, range.start as f64, range.end as f64).await;
             let bytes = bytes.map_err(|thrown| from_js(path, &thrown))?;
-            Ok(js_sys::Uint8Array::new(&bytes).to_vec())
+            joined(bytes).ok_or_else(|| {
+                let reason = "its source gave something else than bytes".to_owned();
+                Error::Io { file: path.to_owned(), reason }
+            })
         })
     }
+}
+
+/// The bytes of a `Uint8Array` or of an array of them, each copied once; `None` for anything else.
+fn joined(read: JsValue) -> Option<Vec<u8>> {
+    let pieces = match read.dyn_into::<Uint8Array>() {
+        Ok(whole) => return Some(whole.to_vec()),
+        Err(other) => other.dyn_into::<Array>().ok()?,
+    };
+    let pieces: Option<Vec<Uint8Array>> = pieces.iter().map(|piece| piece.dyn_into().ok()).collect();
+    let pieces = pieces?;
+    if let [whole] = pieces.as_slice() {
+        return Some(whole.to_vec());
+    }
+    let mut bytes = vec![0; pieces.iter().map(|piece| piece.length() as usize).sum()];
+    let mut rest = bytes.as_mut_slice();
+    for piece in pieces {
+        let (here, after) = rest.split_at_mut(piece.length() as usize);
+        piece.copy_to(here);
+        rest = after;
+    }
+    Some(bytes)
 }
 
 /// The files of a model in diffusers layout: those of `source`, or those that its checkpoint is shown as.

@@ -43,8 +43,8 @@ export async function listKept(store: Store, wanted: Wanted): Promise<ModelSumma
 async function summary(store: Store, address: string, record: ModelRecord): Promise<ModelSummary> {
   const { plan, started, finished } = record;
   const [size, kept] = [planBytes(plan), await keptBytes(store, address, plan)];
-  const { commit, licence } = plan;
-  const quant = plan.files.find(({ packing }) => packing)?.packing?.quant ?? "none";
+  const { commit, licence, publishedQuant = "none" } = plan;
+  const quant = plan.files.find(({ packing }) => packing)?.packing?.quant ?? publishedQuant;
   return { address, size, kept, started, whole: finished !== undefined, quant, commit, licence };
 }
 

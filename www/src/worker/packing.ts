@@ -6,7 +6,7 @@ import { sha256Hex } from "./digest.ts";
 import type { Range } from "./host.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
 import type { ByteSource, Provider } from "./provider.ts";
-import { readHeader } from "./safetensors.ts";
+import { packedFormats, readHeader } from "./safetensors.ts";
 import type { MakeHash, SourceHash } from "./source_hash.ts";
 
 /** What is needed of the engine to pack. */
@@ -63,10 +63,12 @@ export class PackingProvider implements Provider {
     const quant = this.#choice === "auto" ? usual : this.#choice;
     if (quant === "none") return { plan: { ...plan, quant }, contents };
     const files: PlannedFile[] = [];
+    const published = new Set<Quant>();
     for (const file of plan.files) {
-      files.push(isWeights(file) ? await this.#packed(plan, file, quant, chunkSize) : file);
+      files.push(isWeights(file) ? await this.#packed(plan, file, quant, chunkSize, published) : file);
     }
-    return { plan: { ...plan, quant, files }, contents };
+    const [publishedQuant] = published.size > 1 ? (["mixed"] as const) : published;
+    return { plan: { ...plan, quant, files, ...(publishedQuant && { publishedQuant }) }, contents };
   }
 
   /** Whether the model is what the user chose, and still what its source has. */
@@ -82,13 +84,22 @@ export class PackingProvider implements Provider {
     return new PackedSource(file, packing, source, this.#tools);
   }
 
-  /** The file as it will be; its source's header has to be read for that. */
-  async #packed(plan: Plan, file: PlannedFile, quant: Quant, chunkSize: number): Promise<PlannedFile> {
+  /** The file as it will be; its source's header has to be read for that, and adds to `published` if it is packed already. */
+  async #packed(
+    plan: Plan,
+    file: PlannedFile,
+    quant: Quant,
+    chunkSize: number,
+    published: Set<Quant>,
+  ): Promise<PlannedFile> {
     const { path, size, sha256, validator } = file;
     const header = await readHeader(path, this.#inner.open(plan, file));
     const isCheckpoint = path === plan.checkpoint;
     const transcoder = await this.#tools.makeTranscoder({ path, isCheckpoint, size, quant }, header);
-    if (!transcoder) return file;
+    if (!transcoder) {
+      for (const format of packedFormats(header)) published.add(format);
+      return file;
+    }
     const { outputSize } = transcoder;
     transcoder.free();
     const source = { size, ...(sha256 && { sha256 }), ...(validator && { validator }) };

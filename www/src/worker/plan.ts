@@ -31,6 +31,8 @@ export interface Plan {
   lora?: string;
   /** How weights were to be packed that were not packed already. */
   quant?: Quant | "none";
+  /** What weights were packed to where they come from, as far as their headers were read. */
+  publishedQuant?: Quant;
   files: PlannedFile[];
 }
 

@@ -1,5 +1,6 @@
 // The header of a safetensors file, as it lies before the tensors.
 import { EaselError } from "../shared/errors.ts";
+import type { Quant } from "../shared/protocol.ts";
 import type { ByteSource } from "./provider.ts";
 
 /** Bytes before the JSON, which hold its length. */
@@ -22,4 +23,19 @@ async function readAll(source: ByteSource, start: number, end: number): Promise<
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   for await (const piece of source.read({ start, end })) pieces.push(piece);
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}
+
+const FORMATS: readonly string[] = ["q8", "q6", "q4"] satisfies Quant[];
+
+/** Formats that a header, of which `readHeader` gave the bytes, says tensors are packed in; what is unknown is left out. */
+export function packedFormats(header: Uint8Array): Quant[] {
+  try {
+    const { __metadata__: metadata } = JSON.parse(new TextDecoder().decode(header.subarray(LENGTH_BYTES)));
+    const packed: Record<string, { quant?: string }> = JSON.parse(metadata?.packed_weights ?? "{}");
+    const names = new Set(Object.values(packed).map(({ quant }) => quant));
+    return FORMATS.filter((name) => names.has(name)) as Quant[];
+  } catch {
+    // The engine refuses such a header, with the reason.
+    return [];
+  }
 }

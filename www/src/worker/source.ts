@@ -7,7 +7,7 @@ import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
 /** Chunks that are fetched ahead, and that are held at most. */
-const [AHEAD, HELD] = [2, 6];
+const [AHEAD, HELD] = [3, 10];
 
 function nameOf({ path }: PlannedFile, index: number): string {
   return `${index} ${path}`;
@@ -26,8 +26,8 @@ export class ModelSource implements Source {
   readonly #checked = new Set<string>();
   /** Chunks that were read lately or are being read ahead, the latest last. */
   readonly #recent = new Map<string, Promise<Chunk>>();
-  /** The chunk that a reader who goes through a file comes to next. */
-  #next = "";
+  /** Ends when nothing is being mended. */
+  #mended: Promise<unknown> = Promise.resolve();
 
   private constructor(
     address: string,
@@ -59,37 +59,33 @@ export class ModelSource implements Source {
     return this.#files.get(path)?.size;
   }
 
-  async read(path: string, start: number, end: number): Promise<Uint8Array> {
+  async read(path: string, start: number, end: number): Promise<Uint8Array[]> {
     const file = this.#files.get(path);
     if (!file) throw new EaselError("file_not_found", `${path} is missing from the model`);
     if (!(start >= 0 && start <= end && end <= file.size)) {
       throw new EaselError("internal", `${path} has ${file.size} bytes; ${start} to ${end} were asked for`);
     }
-    const bytes = new Uint8Array(end - start);
-    for (let at = start; at < end; ) {
-      const index = Math.floor(at / file.chunkSize);
-      const { data } = await this.#chunk(file, index);
-      const from = at - index * file.chunkSize;
-      const piece = new Uint8Array(data, from, Math.min(data.byteLength - from, end - at));
-      bytes.set(piece, at - start);
-      at += piece.length;
-    }
-    return bytes;
+    const chunks = await Promise.all(this.#chunks(file, start, end));
+    return chunks.map(({ data }, number) => {
+      const from = number === 0 ? start % file.chunkSize : 0;
+      const before = number * file.chunkSize - (start % file.chunkSize);
+      return new Uint8Array(data, from, Math.min(data.byteLength, end - start - before) - from);
+    });
   }
 
   /**
-   * Tensors lie one after another, nearly in the order in which they are asked for. So some chunks are held, and those
-   * after the ones that were read in order are fetched and compared with their hashes meanwhile.
+   * Tensors lie one after another, and are asked for nearly in that order or in turns at a few places. So some chunks are
+   * held, and those after ones that were come to in order are fetched and compared with their hashes meanwhile.
    */
-  #chunk(file: PlannedFile, index: number): Promise<Chunk> {
-    const chunk = this.#held(file, index);
-    if (nameOf(file, index) === this.#next) {
-      const end = Math.min(index + 1 + AHEAD, chunkCount(file));
-      // Whoever comes to a chunk hears of its failure; until then nobody does.
-      for (let ahead = index + 1; ahead < end; ahead += 1) this.#held(file, ahead).catch(() => {});
-    }
-    this.#next = nameOf(file, index + 1);
-    return chunk;
+  #chunks(file: PlannedFile, start: number, end: number): Promise<Chunk>[] {
+    const [first, behind] = [Math.floor(start / file.chunkSize), Math.ceil(end / file.chunkSize)];
+    const inOrder = first === 0 || this.#recent.has(nameOf(file, first - 1));
+    const chunks: Promise<Chunk>[] = [];
+    for (let index = first; index < behind; index += 1) chunks.push(this.#held(file, index));
+    const ahead = inOrder ? Math.min(behind + AHEAD, chunkCount(file)) : 0;
+    // Whoever comes to a chunk hears of its failure; until then nobody does.
+    for (let index = behind; index < ahead; index += 1) this.#held(file, index).catch(() => {});
+    return chunks;
   }
 
   #held(file: PlannedFile, index: number): Promise<Chunk> {
@@ -109,6 +105,15 @@ export class ModelSource implements Source {
   async #readChunk(file: PlannedFile, index: number): Promise<Chunk> {
     const found = await this.#intact(file, index);
     if (found) return found;
+    // To mend one chunk is to go through all of them, so that a second one may be right by then.
+    const mending = this.#mended.then(() => this.#mend(file, index));
+    this.#mended = mending.catch(() => {});
+    return mending;
+  }
+
+  async #mend(file: PlannedFile, index: number): Promise<Chunk> {
+    const meanwhile = await this.#intact(file, index);
+    if (meanwhile) return meanwhile;
     const reason = await this.#download.mend([[file.path, index]]).catch(asEaselError);
     const mended = await this.#intact(file, index);
     if (mended) return mended;

@@ -1,6 +1,6 @@
 // Models in IndexedDB. A model is a record, files and chunks: a file's record is written after its last chunk, and the
 // model's record says that it is whole after its last file. Chunks without a file's record are what a download left.
-import { EaselError } from "../shared/errors.ts";
+import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { Plan } from "./plan.ts";
 
 /** What is known of a model of which anything is kept. */
@@ -24,8 +24,18 @@ export interface FileRecord {
 export interface Chunk {
   data: ArrayBuffer;
   sha256: ArrayBuffer;
+  /** That of each of its parts, as `partHashes` makes them; chunks of before have none. */
+  partSha256?: ArrayBuffer;
   /** What its source needs to go on after it. */
   checkpoint?: ArrayBuffer;
+}
+
+/**
+ * A chunk as it is kept. A Blob is read at twice the speed of a buffer, which is copied out of its record; buffers are
+ * what chunks were kept as before, and what browsers take that keep no Blobs.
+ */
+interface KeptChunk extends Omit<Chunk, "data"> {
+  data: ArrayBuffer | Blob;
 }
 
 /** Place of a chunk: path of its file and number in it. */
@@ -42,6 +52,8 @@ let opened: Promise<Store> | undefined;
 /** Every model of this origin, by address. */
 export class Store {
   readonly #db: IDBDatabase;
+  /** Private windows of some browsers refuse to keep any. */
+  #keepsBlobs = true;
 
   private constructor(db: IDBDatabase) {
     this.#db = db;
@@ -93,12 +105,28 @@ export class Store {
     return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
-  chunk(address: string, [path, index]: ChunkKey): Promise<Chunk | undefined> {
-    return this.#get(CHUNKS, (store) => store.get([address, path, index]) as IDBRequest<Chunk | undefined>);
+  /** `undefined` for a chunk that is not kept, or that the browser has lost since. */
+  async chunk(address: string, [path, index]: ChunkKey): Promise<Chunk | undefined> {
+    const key = [address, path, index];
+    const kept = await this.#get(CHUNKS, (store) => store.get(key) as IDBRequest<KeptChunk | undefined>);
+    if (!kept) return undefined;
+    const { data, ...rest } = kept;
+    if (!(data instanceof Blob)) return { ...rest, data };
+    const bytes = await data.arrayBuffer().catch(() => undefined);
+    return bytes && { ...rest, data: bytes };
   }
 
-  putChunk(address: string, [path, index]: ChunkKey, chunk: Chunk): Promise<void> {
-    return this.#change([CHUNKS], (stores) => stores(CHUNKS).put(chunk, [address, path, index]));
+  async putChunk(address: string, [path, index]: ChunkKey, chunk: Chunk): Promise<void> {
+    const put = (data: KeptChunk["data"]) =>
+      this.#change([CHUNKS], (stores) => stores(CHUNKS).put({ ...chunk, data }, [address, path, index]));
+    if (!this.#keepsBlobs) return put(chunk.data);
+    try {
+      await put(new Blob([chunk.data]));
+    } catch (error) {
+      if (asEaselError(error).code === "quota") throw error;
+      await put(chunk.data);
+      this.#keepsBlobs = false;
+    }
   }
 
   /** Which chunks there are of one file, or of all. */
@@ -140,9 +168,15 @@ export class Store {
     return settled(ask(this.#begin([name], "readonly").objectStore(name)));
   }
 
-  #change(names: string[], change: (stores: (name: string) => IDBObjectStore) => void): Promise<void> {
+  async #change(names: string[], change: (stores: (name: string) => IDBObjectStore) => void): Promise<void> {
     const transaction = this.#begin(names, "readwrite");
-    change((name) => transaction.objectStore(name));
+    try {
+      change((name) => transaction.objectStore(name));
+      // A tab that is closed right now keeps what was written so far.
+      transaction.commit();
+    } catch (cause) {
+      throw storageError(cause);
+    }
     return completed(transaction);
   }
 
