@@ -9,6 +9,7 @@
 // Dispatch: x over channel tiles, y and z over pixel tiles.
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
 
+#include storage
 #include input
 #include weight
 #include epilogue

@@ -9,10 +9,8 @@
 // residual and y [batch, out_h*out_w, c_out].
 // Dispatch: x over channel tiles, y and z over pixel tiles.
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, padding, upsample, seen_h, seen_w, shift_row.
-#if F16 == 1
-enable f16;
-#endif
 
+#include storage
 #include input
 #include weight
 #include epilogue

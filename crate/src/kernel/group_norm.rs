@@ -1,11 +1,12 @@
 //! Group normalisation with an optional SiLU.
 
-use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::backend::{DType, Dispatch, TensorMetadata as _};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
-use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_onto, shader};
+use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_as, launch_onto, shader};
+use super::storage::Storage;
 use super::{Activation, Kernels, flex as cpu};
 
 static STATISTICS: Shader = shader!("group_norm_statistics");
@@ -38,17 +39,18 @@ const WORKGROUP: u32 = 64;
 /// Invocations that sum up a group: there are only as many workgroups as groups.
 const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant(width: usize) -> Variant {
+fn statistics_variant(storage: Storage, width: usize) -> Variant {
     let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
-    Variant::new(&STATISTICS, &[("WG_X", STATISTICS_WORKGROUP), ("LANE", lane)])
+    Variant::new(&STATISTICS, &[("WG_X", STATISTICS_WORKGROUP), ("LANE", lane), storage.define()])
 }
 
-fn apply_variant(lane: usize, activation: Activation, in_place: bool) -> Variant {
+fn apply_variant(storage: Storage, lane: usize, activation: Activation, in_place: bool) -> Variant {
     let defines = [
         ("WG_X", WORKGROUP),
         ("LANE", lane as u32),
         ("ACTIVATION", activation.define()),
         ("IN_PLACE", in_place.into()),
+        storage.define(),
     ];
     Variant::new(&APPLY, &defines)
 }
@@ -58,18 +60,21 @@ fn lane(channels: usize) -> usize {
     if channels.is_multiple_of(4) { 4 } else { 1 }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(storage: Storage) -> Vec<Variant> {
     let apply = |lane| {
         [(Activation::None, false), (Activation::Silu, false), (Activation::Silu, true)]
-            .map(|(activation, in_place)| apply_variant(lane, activation, in_place))
+            .map(|(activation, in_place)| apply_variant(storage, lane, activation, in_place))
     };
-    [1, 2, 4].map(statistics_variant).into_iter().chain(apply(4)).chain(apply(1)).collect()
+    let statistics = [1, 2, 4].map(|width| statistics_variant(storage, width));
+    statistics.into_iter().chain(apply(4)).chain(apply(1)).collect()
 }
 
 pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options: GroupNorm) -> CubeTensor {
     let [b, pixels, channels] = x.shape().dims();
-    let statistics = launch(
-        statistics_variant(channels / options.groups),
+    let storage = Storage::of(&x);
+    let statistics = launch_as(
+        DType::F32,
+        statistics_variant(storage, channels / options.groups),
         vec![x.clone(), weight],
         Shape::new([b, 2, channels]),
         [options.groups as u32, b as u32, 1],
@@ -80,7 +85,7 @@ pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, options:
     let (groups, row) = fold(b * image, WORKGROUP);
     let info = [image as u32, pixel as u32, (b * image) as u32, row];
     let in_place = can_overwrite(&x);
-    let variant = apply_variant(lane, options.activation, in_place);
+    let variant = apply_variant(storage, lane, options.activation, in_place);
     if in_place {
         return launch_onto(variant, vec![statistics, bias], x, groups, &info);
     }
