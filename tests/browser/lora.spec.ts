@@ -84,6 +84,23 @@ test("a LoRA changes pictures while the prompt asks for it, and leaves no trace"
   expect((await picture(easel)).equals(plain), "kept").toBe(false);
 });
 
+test("fetching a LoRA can be called off, and begun again", async ({ easel }) => {
+  const { page } = easel;
+  await page.goto(site("shipped", `?device=cpu&model=models/${basename(folder)}/`));
+  await page.locator("#models > summary").click();
+  // A host that never answers.
+  const silent = "**/sd1-old.safetensors";
+  await page.context().route(silent, () => {});
+  await page.getByLabel(/^LoRA: address/).fill(`models/${basename(folder)}/sd1-old.safetensors`);
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const cancel = page.locator("#lora-cancel");
+  await cancel.click();
+  await expect(page.locator("#lora-note")).toHaveText(/stopped/);
+  await expect(cancel).toBeHidden();
+  await page.context().unroute(silent);
+  await add(easel, "sd1-old.safetensors", /^Kept/);
+});
+
 test("what is no LoRA, or one of another family, is named and does no harm", async ({ easel }) => {
   test.setTimeout(300_000);
   const { page } = easel;

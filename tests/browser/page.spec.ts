@@ -50,7 +50,7 @@ test("Ctrl+Enter generates and Esc stops", async ({ easel }) => {
   await open(easel);
   await easel.set({ Steps: "1000" });
   await easel.page.getByLabel("Prompt", { exact: true }).press("Control+Enter");
-  await expect(easel.page.locator("#progress-text")).toContainText("3/1000");
+  await expect(easel.page.locator("#progress-text")).toHaveText(/^\d+\/1000/);
   await easel.page.keyboard.press("Escape");
   await expect(easel.page.getByRole("status")).toHaveText("Stopped");
   await expect(easel.button).toHaveText("Generate");
@@ -175,7 +175,7 @@ test("a sampler that calls the model more often is stopped after so many of its 
   await easel.set({ Steps: "100" });
   await easel.page.getByLabel("Sampler").selectOption("PNDM");
   await easel.button.click();
-  await expect(easel.page.locator("#progress-text")).toContainText("2/101");
+  await expect(easel.page.locator("#progress-text")).toHaveText(/^\d+\/101/);
   await easel.button.click();
   await expect(easel.page.locator("#progress-text")).toHaveText(/^after \d+ of 101 steps$/);
 });

@@ -65,7 +65,11 @@ export class GalleryStore {
     if (from) transaction.objectStore(STARTS).put(from.start, from.key);
     const record = from ? { ...picture, start: from.key } : picture;
     const request = transaction.objectStore(PICTURES).add(record);
-    request.onsuccess = () => transaction.objectStore(FILES).put(file, request.result);
+    request.onsuccess = () => {
+      transaction.objectStore(FILES).put(file, request.result);
+      // A page that is closed now does not take it back.
+      transaction.commit();
+    };
     await this.#done(transaction);
     return request.result as number;
   }

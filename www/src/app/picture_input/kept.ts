@@ -34,6 +34,8 @@ export async function keepInput(input: KeptInput | undefined): Promise<void> {
     const store = transaction.objectStore(STORE);
     if (input) store.put(input, KEY);
     else store.delete(KEY);
+    // What only waits for its requests' answers is undone when the page is closed before they come.
+    transaction.commit();
     await completed(transaction);
   } catch {
     // See above.
