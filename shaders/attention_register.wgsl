@@ -6,10 +6,12 @@
 // Dispatch: x over groups of queries, y over heads, z over the batch.
 // info: queries, keys, heads, scale (bits of an f32).
 
-@group(0) @binding(#) var<storage, read> q: array<Lane>;
-@group(0) @binding(#) var<storage, read> k: array<Lane>;
-@group(0) @binding(#) var<storage, read> v: array<Lane>;
-@group(0) @binding(#) var<storage, read_write> y: array<Lane>;
+#include storage
+
+@group(0) @binding(#) var<storage, read> q: array<StoredLane>;
+@group(0) @binding(#) var<storage, read> k: array<StoredLane>;
+@group(0) @binding(#) var<storage, read> v: array<StoredLane>;
+@group(0) @binding(#) var<storage, read_write> y: array<StoredLane>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include attention_lane
@@ -31,7 +33,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var largest_$r = LOWEST;
     var total_$r = 0.0;
 #for l LANES
-    let query_$r_$l = q[at_$r + $lu] * scale;
+    let query_$r_$l = Lane(q[at_$r + $lu]) * scale;
     var sum_$r_$l = Lane();
 #endfor
 #endfor
@@ -50,7 +52,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endfor
 #for l LANES
 #for t FOUR
-        let k_$l_$t = k[key_$t + $lu];
+        let k_$l_$t = Lane(k[key_$t + $lu]);
 #endfor
 #for r QUERIES
         score_$r += products(query_$r_$l, k_$l_0, k_$l_1, k_$l_2, k_$l_3);
@@ -77,7 +79,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endfor
 #for l LANES
 #for t FOUR
-        let v_$l_$t = v[key_$t + $lu];
+        let v_$l_$t = Lane(v[key_$t + $lu]);
 #endfor
 #for r QUERIES
         sum_$r_$l += weight_$r.x * v_$l_0 + weight_$r.y * v_$l_1 + weight_$r.z * v_$l_2 + weight_$r.w * v_$l_3;
@@ -87,7 +89,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #for r QUERIES
     if first + $ru < queries {
 #for l LANES
-        y[at_$r + $lu] = sum_$r_$l / total_$r;
+        y[at_$r + $lu] = StoredLane(sum_$r_$l / total_$r);
 #endfor
     }
 #endfor

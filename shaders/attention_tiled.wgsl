@@ -7,14 +7,13 @@
 // q, y [batch, queries, heads*d]; k, v [batch, keys, heads*d]; d = SPLIT * OWN * (size of Lane).
 // Dispatch: x over groups of queries, y over heads, z over the batch.
 // info: queries, keys, heads, scale (bits of an f32).
-#if F16 == 1
-enable f16;
-#endif
 
-@group(0) @binding(#) var<storage, read> q: array<Lane>;
-@group(0) @binding(#) var<storage, read> k: array<Lane>;
-@group(0) @binding(#) var<storage, read> v: array<Lane>;
-@group(0) @binding(#) var<storage, read_write> y: array<Lane>;
+#include storage
+
+@group(0) @binding(#) var<storage, read> q: array<StoredLane>;
+@group(0) @binding(#) var<storage, read> k: array<StoredLane>;
+@group(0) @binding(#) var<storage, read> v: array<StoredLane>;
+@group(0) @binding(#) var<storage, read_write> y: array<StoredLane>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include attention_lane
@@ -64,7 +63,7 @@ fn main(
     var largest_$r = LOWEST;
     var total_$r = 0.0;
 #for l OWN
-    let query_$r_$l = q[at_$r + $lu * {{SPLIT}}u] * scale;
+    let query_$r_$l = Lane(q[at_$r + $lu * {{SPLIT}}u]) * scale;
     var sum_$r_$l = Lane();
 #endfor
 #if CAUSAL == 1
@@ -149,7 +148,7 @@ fn main(
 #for r ROWS
     if own_$r < queries {
 #for l OWN
-        y[at_$r + $lu * {{SPLIT}}u] = sum_$r_$l / total_$r;
+        y[at_$r + $lu * {{SPLIT}}u] = StoredLane(sum_$r_$l / total_$r);
 #endfor
     }
 #endfor

@@ -10,6 +10,7 @@
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, above, upsample, seen_h, seen_w, shift_row,
 // left. `above` and `left` are zeros around the picture; negative rows above wrap, and leave out as many.
 
+#include storage
 #include input
 #include weight
 #include epilogue

@@ -10,10 +10,8 @@
 // Dispatch: x over channel tiles, y and z over pixel tiles.
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, above, upsample, seen_h, seen_w, shift_row,
 // left. `above` and `left` are zeros around the picture; negative rows above wrap, and leave out as many.
-#if F16 == 1
-enable f16;
-#endif
 
+#include storage
 #include input
 #include weight
 #include epilogue

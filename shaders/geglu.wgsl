@@ -4,8 +4,10 @@
 // Dispatch: one invocation four neighbouring elements of y, folded over x and y.
 // info: width, elements of y, invocations a row of the dispatch.
 
-@group(0) @binding(#) var<storage, read> x: array<f32>;
-@group(0) @binding(#) var<storage, read_write> y: array<f32>;
+#include storage
+
+@group(0) @binding(#) var<storage, read> x: array<Stored>;
+@group(0) @binding(#) var<storage, read_write> y: array<Stored>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include activation
@@ -23,11 +25,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var gate = vec4<f32>(0.0);
     for (var i = 0u; i < count; i++) {
         let at = ((first + i) / width) * 2u * width + (first + i) % width;
-        value[i] = x[at];
-        gate[i] = x[at + width];
+        value[i] = f32(x[at]);
+        gate[i] = f32(x[at + width]);
     }
     value *= gelu4(gate);
     for (var i = 0u; i < count; i++) {
-        y[first + i] = value[i];
+        y[first + i] = Stored(value[i]);
     }
 }

@@ -5,18 +5,22 @@
 // info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch,
 // the first Lane of y.
 
+#include storage
+
 #if LANE == 4
 alias Lane = vec4<f32>;
+alias StoredLane = vec4<Stored>;
 #else
 alias Lane = f32;
+alias StoredLane = Stored;
 #endif
 
 #if IN_PLACE == 0
-@group(0) @binding(#) var<storage, read> x: array<Lane>;
+@group(0) @binding(#) var<storage, read> x: array<StoredLane>;
 #endif
 @group(0) @binding(#) var<storage, read> statistics: array<Lane>;
 @group(0) @binding(#) var<storage, read> bias: array<Lane>;
-@group(0) @binding(#) var<storage, read_write> y: array<Lane>;
+@group(0) @binding(#) var<storage, read_write> y: array<StoredLane>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include activation
@@ -32,14 +36,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let c = at % channels;
     let s = (at / image) * 2u * channels + c;
 #if IN_PLACE == 1
-    let given = y[at];
+    let given = Lane(y[at]);
 #else
-    let given = x[at];
+    let given = Lane(x[at]);
 #endif
     let value = (given - statistics[s]) * statistics[s + channels] + bias[c];
 #if LANE == 4
-    y[info[4] + at] = activate(value);
+    y[info[4] + at] = StoredLane(activate(value));
 #else
-    y[info[4] + at] = activate(vec4<f32>(value)).x;
+    y[info[4] + at] = StoredLane(activate(vec4<f32>(value)).x);
 #endif
 }

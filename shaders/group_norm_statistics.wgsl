@@ -9,21 +9,26 @@
 // Dispatch: one workgroup a group, x over groups, y over the batch.
 // info: pixels, channels, groups, eps (bits of an f32), pixels of the slabs before.
 
+#include storage
+
 #if LANE == 4
 alias Lane = vec4<f32>;
+alias StoredLane = vec4<Stored>;
 fn sum_of(v: Lane) -> f32 { return v.x + v.y + v.z + v.w; }
 fn first_of(v: Lane) -> f32 { return v.x; }
 #elif LANE == 2
 alias Lane = vec2<f32>;
+alias StoredLane = vec2<Stored>;
 fn sum_of(v: Lane) -> f32 { return v.x + v.y; }
 fn first_of(v: Lane) -> f32 { return v.x; }
 #else
 alias Lane = f32;
+alias StoredLane = Stored;
 fn sum_of(v: Lane) -> f32 { return v; }
 fn first_of(v: Lane) -> f32 { return v; }
 #endif
 
-@group(0) @binding(#) var<storage, read> x: array<Lane>;
+@group(0) @binding(#) var<storage, read> x: array<StoredLane>;
 #if BEFORE == 1
 @group(0) @binding(#) var<storage, read> before: array<f32>;
 #endif
@@ -47,13 +52,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let base = group.y * pixels * stride + group.x * lanes;
     let count = f32(pixels * width);
 
-    let first = first_of(x[base]);
+    let first = first_of(Lane(x[base]));
     var sums = Lane();
     var squares = Lane();
     for (var p = local; p < pixels; p += SIZE) {
         let row = base + p * stride;
         for (var c = 0u; c < lanes; c++) {
-            let difference = x[row + c] - first;
+            let difference = Lane(x[row + c]) - first;
             sums += difference;
             squares += difference * difference;
         }

@@ -6,6 +6,7 @@
 // Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
 
+#include storage
 #include input
 #include weight
 #include epilogue

@@ -6,10 +6,8 @@
 // the gated one [rows, n / 2].
 // Dispatch: x over column tiles, y and z over row tiles.
 // info: rows, k, n, n4.
-#if F16 == 1
-enable f16;
-#endif
 
+#include storage
 #include input
 #include weight
 #include epilogue

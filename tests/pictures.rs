@@ -14,7 +14,7 @@ use easel::hardware::{Choice, Faults, Hardware};
 use easel::pipeline::{InitImage, Pipeline, Request, Run, planes};
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
-use golden::{Comparison, GOLDENS, Golden};
+use golden::{Comparison, GOLDENS, Golden, TOLERANCE};
 use serde::Deserialize;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
@@ -128,7 +128,8 @@ fn all_runs(hardware: &Rc<Hardware>) -> TestResult {
             None => load(&case.model, hardware)?,
         };
         let place = hardware.name().to_owned();
-        check(&pipeline, &common, case, &mut Comparison { golden: &golden, place, faults: &mut faults })?;
+        let mut comparison = Comparison { golden: &golden, place, faults: &mut faults, tolerance: TOLERANCE };
+        check(&pipeline, &common, case, &mut comparison)?;
         loaded = Some((&case.model, pipeline));
     }
     assert!(faults.is_empty(), "{} tensors differ:\n{}", faults.len(), faults.join("\n"));

@@ -2,11 +2,13 @@
 
 #if VECTOR == 1
 alias Lane = vec4<f32>;
+alias StoredLane = vec4<Stored>;
 fn products(a: Lane, b: Lane, c: Lane, d: Lane, e: Lane) -> vec4<f32> {
     return vec4<f32>(dot(a, b), dot(a, c), dot(a, d), dot(a, e));
 }
 #else
 alias Lane = f32;
+alias StoredLane = Stored;
 fn products(a: Lane, b: Lane, c: Lane, d: Lane, e: Lane) -> vec4<f32> {
     return a * vec4<f32>(b, c, d, e);
 }

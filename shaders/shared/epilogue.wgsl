@@ -12,9 +12,9 @@
 @group(0) @binding(#) var<storage, read> shift: array<f32>;
 #endif
 #if RESIDUAL == 1
-@group(0) @binding(#) var<storage, read> residual: array<f32>;
+@group(0) @binding(#) var<storage, read> residual: array<Stored>;
 #endif
-@group(0) @binding(#) var<storage, read_write> y: array<f32>;
+@group(0) @binding(#) var<storage, read_write> y: array<Stored>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
 
 #include activation
@@ -58,7 +58,7 @@ fn store_gated(row: u32, place: u32, n: u32, sum: vec4<f32>, gate_sum: vec4<f32>
 #endif
     let first = row * (n / 2u) + pair * 4u;
 #for j 4
-    y[first + $ju] = value[$j];
+    y[first + $ju] = Stored(value[$j]);
 #endfor
 }
 #else
@@ -77,11 +77,11 @@ fn store_row(row: u32, column4: u32, n: u32, sum: vec4<f32>) {
 #for j 4
     if column4 * 4u + $ju < n {
 #if RESIDUAL == 1
-        y[first + $ju] = value[$j] + residual[first + $ju];
+        y[first + $ju] = Stored(value[$j] + f32(residual[first + $ju]));
 #elif RESIDUAL == 2
-        y[first + $ju] += value[$j];
+        y[first + $ju] = Stored(f32(y[first + $ju]) + value[$j]);
 #else
-        y[first + $ju] = value[$j];
+        y[first + $ju] = Stored(value[$j]);
 #endif
     }
 #endfor

@@ -9,9 +9,9 @@ use easel::weights::source::{FolderSource, Source};
 
 pub(crate) const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens");
 
-/// Largest difference, relative to the range of the golden tensor. The generators refuse a run whose float32 rounding takes
+/// [`Comparison::tolerance`] of f32. The generators refuse a run whose float32 rounding takes
 /// it farther than 2e-5 of the range from float64, so that anything above five times that is a mistake.
-const TOLERANCE: f32 = 1e-4;
+pub(crate) const TOLERANCE: f32 = 1e-4;
 
 /// Shape and values of a tensor.
 type Shaped<'a, const D: usize> = ([usize; D], &'a [f32]);
@@ -53,6 +53,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) golden: &'a Golden,
     pub(crate) place: String,
     pub(crate) faults: &'a mut Vec<String>,
+    /// Largest difference, relative to the range of the golden tensor.
+    pub(crate) tolerance: f32,
 }
 
 impl Comparison<'_> {
@@ -65,7 +67,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Values must be within [`TOLERANCE`] of the range.
+    /// Values must be within the tolerance.
     pub(crate) fn compare(&mut self, name: &str, found: &[f32]) -> Result<(), Box<dyn Error>> {
         let (_, expected) =
             self.golden.floats.get(name).ok_or_else(|| format!("there is no golden `{name}`"))?;
@@ -81,7 +83,7 @@ impl Comparison<'_> {
         let worst = differences.fold(0.0, |worst: f32, next| if next <= worst { worst } else { next });
         // A golden of zeros has no range and is met exactly.
         let off = if worst == 0.0 { 0.0 } else { worst / (most - least) };
-        if found.len() != expected.len() || off.is_nan() || off > TOLERANCE {
+        if found.len() != expected.len() || off.is_nan() || off > self.tolerance {
             let (count, golden) = (found.len(), expected.len());
             self.faults
                 .push(format!("{}: `{name}` is off by {off:e}, {count} values for {golden}", self.place));

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use burn::tensor::Tensor;
 use easel::error::Result;
 use easel::hardware::Hardware;
-use easel::kernel::peak;
+use easel::kernel::{Storage, peak};
 use easel::pipeline::{Memory, Pipeline, Run};
 use easel::weights::Prefer;
 use easel::weights::source::FolderSource;
 use serde_json::{Value, json};
 
 use super::bench_cases::{Case, cases};
-use super::{Bench, tune};
+use super::{Bench, Precision, tune};
 
 /// Measurements go on for as long, or until there are enough.
 const ENOUGH_TIME: Duration = Duration::from_millis(300);
@@ -45,7 +45,12 @@ pub(super) async fn run(options: &Bench) -> Result<()> {
         );
     }
     let mut kernels = Vec::new();
-    for case in cases(options.scale.into()).iter().filter(|case| case.kernel.contains(&options.only)) {
+    let storage = match options.precision {
+        Precision::F32 => Storage::F32,
+        Precision::F16 => Storage::F16,
+    };
+    let cases = cases(options.scale.into(), storage);
+    for case in cases.iter().filter(|case| case.kernel.contains(&options.only)) {
         let compute = (case.prepare)(hardware.device());
         let seconds = fastest(&hardware, compute).await?;
         let result = result(case, seconds, peak.as_ref());

@@ -65,7 +65,7 @@ enum Action {
     Pack(Pack),
     /// Fetch a model, packing its weights as they arrive, into a folder as `pack` writes it.
     Import(import::Import),
-    /// Measure what packing does to a model's pictures.
+    /// Measure what packing, or f16, does to a model's pictures.
     Quality(Quality),
 }
 
@@ -89,9 +89,12 @@ struct Quality {
     /// Folder of a model in diffusers layout.
     #[arg(long)]
     model: PathBuf,
-    /// q8, q6, q4 or mixed.
-    #[arg(long, value_parser = parse::<Policy>)]
-    quant: Policy,
+    /// q8, q6, q4 or mixed; with --precision f16, weights may stay as they are.
+    #[arg(long, value_parser = parse::<Policy>, required_unless_present = "precision")]
+    quant: Option<Policy>,
+    /// f32, or f16 to be compared with f32.
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Text file with a prompt a line; line N is drawn from seed N.
     #[arg(long)]
     prompts: PathBuf,
@@ -99,7 +102,7 @@ struct Quality {
     #[arg(long)]
     steps: Option<usize>,
     /// Pack one layer at a time, and sort the layers by damage for each byte saved.
-    #[arg(long)]
+    #[arg(long, requires = "quant")]
     sensitivity: bool,
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
@@ -129,7 +132,8 @@ struct Bench {
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "gpu", value_parser = parse::<Choice>)]
     device: Choice,
-    /// f32, or f16 with sums in f32 where the GPU has it and it is faster: pictures differ slightly.
+    /// f32; or f16 on a GPU that has it: half the memory for activations, and products in f16 where that is faster, with sums
+    /// in f32. Pictures differ slightly.
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Print one JSON object.
@@ -145,7 +149,7 @@ struct Tune {
     /// Seconds to measure for.
     #[arg(long, default_value_t = 60)]
     budget: u64,
-    /// f32, or f16 where that is faster.
+    /// f32, or f16 activations and, where that is faster, products.
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Print one JSON object.
@@ -153,7 +157,7 @@ struct Tune {
     json: bool,
 }
 
-/// What products are computed in.
+/// What the UNet's activations are stored in, and its products may be computed in.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Precision {
     F32,
@@ -197,7 +201,8 @@ struct Generate {
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]
     device: Choice,
-    /// f32, or f16 with sums in f32 where the GPU has it and it is faster: pictures differ slightly.
+    /// f32; or f16 on a GPU that has it: half the memory for activations, and products in f16 where that is faster, with sums
+    /// in f32. Pictures differ slightly.
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Keep one part of the model on the device at a time; slower, as each is read again for every picture. Where memory

@@ -15,9 +15,9 @@ use easel::weights::{Prefer, Weights};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::Quality;
 use super::files::open_model;
 use super::generate::progress_bar;
+use super::{Precision, Quality};
 use comparison::{Comparison, Outcome, compare, mean};
 
 /// What all runs have in common.
@@ -58,11 +58,17 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
         bar: progress_bar(),
     };
     let reference = session.outcomes(Box::new(session.source.clone()), "f32").await?;
-    if options.sensitivity {
-        return session.sensitivity(&reference).await;
+    if let (true, Some(quant)) = (options.sensitivity, &options.quant) {
+        return session.sensitivity(quant, &reference).await;
     }
-    let files = session.packed(&session.parts, &options.quant).await?;
-    let found = session.outcomes(Box::new(files), options.quant.name()).await?;
+    let source: Box<dyn Source> = match &options.quant {
+        Some(quant) => Box::new(session.packed(&session.parts, quant).await?),
+        None => Box::new(session.source.clone()),
+    };
+    if options.precision == Precision::F16 {
+        session.hardware.allow_f16()?;
+    }
+    let found = session.outcomes(source, options.quant.as_ref().map_or("f16", Policy::name)).await?;
     session.bar.finish_and_clear();
     let comparisons: Vec<Comparison> = reference.iter().zip(&found).map(|(a, b)| compare(a, b)).collect();
     print(&session, &comparisons);
@@ -121,10 +127,10 @@ impl Session<'_> {
         }
     }
 
-    async fn sensitivity(&self, reference: &[Outcome]) -> Result<()> {
+    async fn sensitivity(&self, policy: &Policy, reference: &[Outcome]) -> Result<()> {
         let mut layers = Vec::new();
         for part in self.parts.iter().copied() {
-            for (tensor, quant, saved) in self.packable(part).await? {
+            for (tensor, quant, saved) in self.packable(policy, part).await? {
                 let only = Policy::Only { part: part.folder().to_owned(), tensor: tensor.clone(), quant };
                 let files = self.packed(&[part], &only).await?;
                 let found = self.outcomes(Box::new(files), &format!("{} {tensor}", part.folder())).await?;
@@ -140,14 +146,14 @@ impl Session<'_> {
     }
 
     /// Tensors that the policy packs, with their formats and the bytes that this saves over f16.
-    async fn packable(&self, part: Part) -> Result<Vec<(String, Quant, u64)>> {
+    async fn packable(&self, policy: &Policy, part: Part) -> Result<Vec<(String, Quant, u64)>> {
         let weights = Weights::open(&self.source, part.folder(), Prefer::Full).await?;
         let saved = |quant, layout: Layout| {
             let numbers = layout.n * layout.channels * layout.taps;
             (2 * numbers).saturating_sub(layout.bytes(quant)) as u64
         };
         let packable = weights.tensors().filter_map(|(name, info)| {
-            let (quant, layout) = packing(&self.options.quant, part.folder(), name, &info.shape)?;
+            let (quant, layout) = packing(policy, part.folder(), name, &info.shape)?;
             Some((name.to_owned(), quant, saved(quant, layout)))
         });
         Ok(packable.collect())
@@ -163,7 +169,7 @@ fn print(session: &Session<'_>, comparisons: &[Comparison]) {
             value
         };
         let prompts: Vec<Value> = session.prompts.iter().zip(comparisons).map(prompt).collect();
-        let quant = session.options.quant.name();
+        let quant = session.options.quant.as_ref().map(Policy::name);
         println!("{}", json!({ "quant": quant, "prompts": prompts, "mean": mean.json() }));
         return;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use easel::error::Result;
 use easel::hardware::{Choice, Faults, Hardware};
 
+use easel::kernel::Storage;
 use easel::kernel::tune::{Entry, Table};
 use easel::pipeline::Pipeline;
 use easel::weights::Prefer;
@@ -77,7 +78,14 @@ fn print_entry(entry: &Entry) {
     let class = &entry.class;
     let operation = format!("{:?}", class.operation).to_lowercase();
     let weight = class.quant.map_or("f32", |quant| quant.name());
-    println!("{operation} {weight}, up to {} rows, sums of {}, {} columns", class.rows, class.k, class.n);
+    let storage = match class.storage {
+        Storage::F32 => "",
+        Storage::F16 => " of f16",
+    };
+    println!(
+        "{operation} {weight}{storage}, up to {} rows, sums of {}, {} columns",
+        class.rows, class.k, class.n
+    );
     for timed in &entry.times {
         let mark = if timed.strategy == entry.choice { '*' } else { ' ' };
         println!("  {mark} {:<20} {:>12.1} us", timed.strategy, timed.microseconds);

@@ -7,6 +7,7 @@ use burn_wgpu::CubeTensor;
 
 use super::flex::{self as cpu, Matrix};
 use super::shader::{Shader, Variant, launch, shader};
+use super::storage::Storage;
 use super::strategy::{Adapter, Operation, Product, Strategy};
 use super::{Kernels, cpu_math, tune};
 
@@ -118,15 +119,19 @@ struct Kernel {
 
 impl Kernel {
     /// For heads of `d` channels; `strategy` is one of theirs.
-    fn new(strategy: Strategy, d: usize, causal: bool) -> Self {
+    fn new(storage: Storage, strategy: Strategy, d: usize, causal: bool) -> Self {
         match strategy {
-            Strategy::AttentionRegister { queries } => Self::register(queries, d, causal),
-            Strategy::AttentionTiled { split, queries, f16 } => Self::tiled([split, queries], f16, d, causal),
-            Strategy::Register { .. } | Strategy::Tiled { .. } => Self::new(usual_tiles(d), d, causal),
+            Strategy::AttentionRegister { queries } => Self::register(storage, queries, d, causal),
+            Strategy::AttentionTiled { split, queries, f16 } => {
+                Self::tiled(storage, [split, queries], f16, d, causal)
+            }
+            Strategy::Register { .. } | Strategy::Tiled { .. } => {
+                Self::new(storage, usual_tiles(d), d, causal)
+            }
         }
     }
 
-    fn register(queries: u32, d: usize, causal: bool) -> Self {
+    fn register(storage: Storage, queries: u32, d: usize, causal: bool) -> Self {
         let (lanes, vector) = lanes(d);
         let defines = [
             ("WG_X", WORKGROUP),
@@ -135,11 +140,12 @@ impl Kernel {
             ("FOUR", 4),
             ("VECTOR", vector.into()),
             ("CAUSAL", causal.into()),
+            storage.define(),
         ];
         Self { queries: WORKGROUP * queries, variant: Variant::new(&REGISTER, &defines) }
     }
 
-    fn tiled([split, queries]: [u32; 2], f16: bool, d: usize, causal: bool) -> Self {
+    fn tiled(storage: Storage, [split, queries]: [u32; 2], f16: bool, d: usize, causal: bool) -> Self {
         let (lanes, vector) = lanes(d);
         // Those of one query each, over the queries: the scores that invocations exchange then fit beside a tile.
         let invocations = ((WORKGROUP * split).min(MOST_INVOCATIONS) / queries).max(split);
@@ -154,6 +160,7 @@ impl Kernel {
             ("VECTOR", vector.into()),
             ("CAUSAL", causal.into()),
             ("F16", f16.into()),
+            storage.define(),
         ];
         Self { queries: invocations / split * queries, variant: Variant::new(&TILED, &defines) }
     }
@@ -162,8 +169,8 @@ impl Kernel {
 /// Head sizes of the families, and odd ones: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
 const HEADS: [usize; 10] = [2, 4, 5, 16, 32, 40, 64, 80, 160, 512];
 
-/// Those that round to f16, or the others.
-pub(super) fn variants(f16: bool) -> Vec<Variant> {
+/// Those that round to f16 in tiles, or the others.
+pub(super) fn variants(storage: Storage, f16: bool) -> Vec<Variant> {
     let of_head = |d: usize| {
         let strategies = strategies(d).into_iter().filter(move |strategy| strategy.is_f16() == f16);
         let both = strategies.flat_map(move |strategy| [(strategy, d, false), (strategy, d, true)]);
@@ -172,7 +179,7 @@ pub(super) fn variants(f16: bool) -> Vec<Variant> {
         both.filter(move |(strategy, _, causal)| f16 || !causal || usual.contains(strategy))
     };
     let all = HEADS.into_iter().flat_map(of_head);
-    all.map(|(strategy, d, causal)| Kernel::new(strategy, d, causal).variant).collect()
+    all.map(|(strategy, d, causal)| Kernel::new(storage, strategy, d, causal).variant).collect()
 }
 
 pub(super) fn cube(
@@ -188,13 +195,14 @@ pub(super) fn cube(
     let product = Product {
         operation: Operation::Attention,
         quant: None,
+        storage: Storage::of(&q),
         rows: b * shape.heads * queries,
         k: keys,
         n: d,
     };
     let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
     let info = [queries as u32, keys as u32, shape.heads as u32, scale(d).to_bits()];
-    let kernel = Kernel::new(strategy, d, shape.causal);
+    let kernel = Kernel::new(product.storage, strategy, d, shape.causal);
     let groups = [(queries as u32).div_ceil(kernel.queries), shape.heads as u32, b as u32];
     let output = q.shape();
     launch(kernel.variant, vec![q, k, v], output, groups, &info)

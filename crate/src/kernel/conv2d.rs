@@ -10,6 +10,7 @@ use burn_wgpu::{CubeBackend, CubeTensor};
 use super::form::{Form, Residual, Shaders};
 use super::linear::Epilogue;
 use super::shader::{Variant, shader};
+use super::storage::Storage;
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, cpu_winograd, flex as cpu, panels, tune};
@@ -147,7 +148,7 @@ pub fn conv2d_by(
     ))
 }
 
-pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
+pub(super) fn variants(storage: Storage, strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
         (true, true, Residual::Beside, Activation::None),
         (true, false, Residual::None, Activation::None),
@@ -157,7 +158,7 @@ pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
         (true, false, Residual::None, Activation::Relu),
         (false, false, Residual::None, Activation::Relu),
     ];
-    SHADERS.variants(strategies, &epilogues)
+    SHADERS.variants(storage, strategies, &epilogues)
 }
 
 pub(super) fn cube(
@@ -172,10 +173,11 @@ pub(super) fn cube(
     let [b, _, c_in] = x.shape().dims();
     let (out_h, out_w) = shape.output();
     let c_out = shape.out_channels;
-    let form = Form::of(weight, c_in, [&bias, &shift, &residual], shape.activation);
+    let form = Form::of(&x, weight, [&bias, &shift, &residual], shape.activation);
     let product = Product {
         operation: Operation::Conv2d,
         quant: form.quant,
+        storage: form.storage,
         rows: b * out_h * out_w,
         k: shape.kernel * shape.kernel * c_in,
         n: c_out,

@@ -1,10 +1,12 @@
 //! From a strategy and a form of operands to the shader of a product.
 
+use burn::backend::TensorMetadata as _;
 use burn::tensor::Shape;
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::Activation;
 use super::shader::{Shader, Variant, can_overwrite, launch, launch_onto};
+use super::storage::Storage;
 use super::strategy::Strategy;
 use super::weight::WeightPrimitive;
 use crate::quantization::Quant;
@@ -28,10 +30,11 @@ impl Shaders {
     /// Those of all `strategies` for tests: see [`Form::examples`].
     pub(super) fn variants(
         &'static self,
+        storage: Storage,
         strategies: &[Strategy],
         epilogues: &[(bool, bool, Residual, Activation)],
     ) -> Vec<Variant> {
-        let forms = Form::examples(epilogues);
+        let forms = Form::examples(storage, epilogues);
         let mut variants: Vec<Variant> = Vec::new();
         for (strategy, form) in
             strategies.iter().flat_map(|strategy| forms.iter().map(move |form| (strategy, form)))
@@ -91,16 +94,19 @@ pub(super) struct Form {
     pub(super) residual: Residual,
     /// Applied before the residual.
     pub(super) activation: Activation,
+    /// Of the input, the residual and the result.
+    pub(super) storage: Storage,
 }
 
 impl Form {
-    /// Of operands: `channels` are the input's.
+    /// Of operands.
     pub(super) fn of(
+        x: &CubeTensor,
         weight: &WeightPrimitive<CubeBackend>,
-        channels: usize,
         [bias, shift, residual]: [&Option<CubeTensor>; 3],
         activation: Activation,
     ) -> Self {
+        let [_, _, channels] = x.shape().dims();
         Self {
             quant: weight.quant(),
             vec4: channels.is_multiple_of(4),
@@ -108,6 +114,7 @@ impl Form {
             shift: shift.is_some(),
             residual: Residual::of(residual.as_ref()),
             activation,
+            storage: Storage::of(x),
         }
     }
 
@@ -119,6 +126,7 @@ impl Form {
             ("SHIFT", self.shift.into()),
             ("RESIDUAL", self.residual.define()),
             ("ACTIVATION", self.activation.define()),
+            self.storage.define(),
         ]
     }
 
@@ -150,7 +158,7 @@ impl Form {
 
     /// For tests of shaders: every kind of operands, each with the next of `epilogues` (bias, shift, residual,
     /// activation), which are no more than those.
-    fn examples(epilogues: &[(bool, bool, Residual, Activation)]) -> Vec<Self> {
+    fn examples(storage: Storage, epilogues: &[(bool, bool, Residual, Activation)]) -> Vec<Self> {
         let quants = std::iter::once(None).chain(Quant::ALL.map(Some));
         let operands = quants.flat_map(|quant| [(quant, true), (quant, false)]);
         let with_epilogues = operands.zip(epilogues.iter().cycle());
@@ -162,6 +170,7 @@ impl Form {
                 shift,
                 residual,
                 activation,
+                storage,
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use burn_wgpu::CubeTensor;
 
 use super::cpu_math::gelu;
 use super::shader::{Shader, Variant, fold, launch, shader};
+use super::storage::Storage;
 use super::{Kernels, flex as cpu};
 
 static GEGLU: Shader = shader!("geglu");
@@ -19,12 +20,12 @@ pub fn geglu(x: Tensor<3>) -> Tensor<3> {
 
 const WORKGROUP: u32 = 64;
 
-fn variant() -> Variant {
-    Variant::new(&GEGLU, &[("WG_X", WORKGROUP), ("ACTIVATION", 0)])
+fn variant(storage: Storage) -> Variant {
+    Variant::new(&GEGLU, &[("WG_X", WORKGROUP), ("ACTIVATION", 0), storage.define()])
 }
 
-pub(super) fn variants() -> Vec<Variant> {
-    vec![variant()]
+pub(super) fn variants(storage: Storage) -> Vec<Variant> {
+    vec![variant(storage)]
 }
 
 pub(super) fn cube(x: CubeTensor) -> CubeTensor {
@@ -32,7 +33,8 @@ pub(super) fn cube(x: CubeTensor) -> CubeTensor {
     let width = double / 2;
     let elements = b * rows * width;
     let (groups, row) = fold(elements.div_ceil(4), WORKGROUP);
-    launch(variant(), vec![x], Shape::new([b, rows, width]), groups, &[width as u32, elements as u32, row])
+    let (shape, info) = (Shape::new([b, rows, width]), [width as u32, elements as u32, row]);
+    launch(variant(Storage::of(&x)), vec![x], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor) -> FlexTensor {

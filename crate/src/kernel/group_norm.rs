@@ -1,11 +1,12 @@
 //! Group normalisation with an optional SiLU.
 
-use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::backend::{DType, Dispatch, TensorMetadata as _};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 use burn_wgpu::CubeTensor;
 
-use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_onto, shader};
+use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_as, launch_onto, shader};
+use super::storage::Storage;
 use super::weight::maybe;
 use super::{Activation, Kernels, flex as cpu};
 
@@ -83,7 +84,8 @@ pub fn group_norm_apply(
         return apply(x, None, 0);
     }
     let pixels = pieces.iter().map(|piece| piece.dims()[1]).sum();
-    let y = Tensor::empty([1, pixels, bias.dims()[0]], &bias.device());
+    let dtype = pieces.first().map_or(DType::F32, Tensor::dtype);
+    let y = Tensor::empty([1, pixels, bias.dims()[0]], (&bias.device(), dtype));
     let put = |(y, at), piece: Tensor<3>| {
         let next = at + piece.dims()[1];
         (apply(piece, Some(y), at), next)
@@ -104,23 +106,25 @@ const WORKGROUP: u32 = 64;
 /// Invocations that sum up a group: there are only as many workgroups as groups.
 const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant(width: usize, place: Place) -> Variant {
+fn statistics_variant(storage: Storage, width: usize, place: Place) -> Variant {
     let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
     let defines = [
         ("WG_X", STATISTICS_WORKGROUP),
         ("LANE", lane),
         ("BEFORE", (place.before > 0).into()),
         ("LAST", place.last.into()),
+        storage.define(),
     ];
     Variant::new(&STATISTICS, &defines)
 }
 
-fn apply_variant(lane: usize, activation: Activation, in_place: bool) -> Variant {
+fn apply_variant(storage: Storage, lane: usize, activation: Activation, in_place: bool) -> Variant {
     let defines = [
         ("WG_X", WORKGROUP),
         ("LANE", lane as u32),
         ("ACTIVATION", activation.define()),
         ("IN_PLACE", in_place.into()),
+        storage.define(),
     ];
     Variant::new(&APPLY, &defines)
 }
@@ -130,14 +134,14 @@ fn lane(channels: usize) -> usize {
     if channels.is_multiple_of(4) { 4 } else { 1 }
 }
 
-pub(super) fn variants() -> Vec<Variant> {
+pub(super) fn variants(storage: Storage) -> Vec<Variant> {
     let apply = |lane| {
         [(Activation::None, false), (Activation::Silu, false), (Activation::Silu, true)]
-            .map(|(activation, in_place)| apply_variant(lane, activation, in_place))
+            .map(|(activation, in_place)| apply_variant(storage, lane, activation, in_place))
     };
     let places = [(0, true), (0, false), (1, false), (1, true)].map(|(before, last)| Place { before, last });
     let statistics =
-        places.into_iter().flat_map(|place| [1, 2, 4].map(|width| statistics_variant(width, place)));
+        places.into_iter().flat_map(|place| [1, 2, 4].map(|width| statistics_variant(storage, width, place)));
     statistics.chain(apply(4)).chain(apply(1)).collect()
 }
 
@@ -160,8 +164,9 @@ pub(super) mod cube {
         let [b, pixels, channels] = x.shape().dims();
         let GroupNorm { groups, eps, .. } = options;
         let weight = place.last.then_some(weight);
-        launch(
-            statistics_variant(channels / groups, place),
+        launch_as(
+            DType::F32,
+            statistics_variant(Storage::of(&x), channels / groups, place),
             [Some(x), before, weight].into_iter().flatten().collect(),
             Shape::new(statistics_shape(b, channels, options, place)),
             [groups as u32, b as u32, 1],
@@ -183,7 +188,7 @@ pub(super) mod cube {
         let (groups, row) = fold(b * image, WORKGROUP);
         let info = [image as u32, pixel as u32, (b * image) as u32, row, first as u32];
         let in_place = y.is_none() && can_overwrite(&x);
-        let variant = apply_variant(lane, activation, in_place);
+        let variant = apply_variant(Storage::of(&x), lane, activation, in_place);
         if in_place {
             return launch_onto(variant, vec![statistics, bias], x, groups, &info);
         }

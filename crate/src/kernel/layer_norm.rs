@@ -7,6 +7,7 @@ use burn_wgpu::CubeTensor;
 
 use super::cpu_math::sum;
 use super::shader::{Shader, Variant, fold, launch, shader};
+use super::storage::Storage;
 use super::{Kernels, flex as cpu};
 
 static LAYER_NORM: Shader = shader!("layer_norm");
@@ -25,12 +26,12 @@ pub fn layer_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, eps: f32) 
 
 const WORKGROUP: u32 = 64;
 
-fn variant() -> Variant {
-    Variant::new(&LAYER_NORM, &[("WG_X", WORKGROUP)])
+fn variant(storage: Storage) -> Variant {
+    Variant::new(&LAYER_NORM, &[("WG_X", WORKGROUP), storage.define()])
 }
 
-pub(super) fn variants() -> Vec<Variant> {
-    vec![variant()]
+pub(super) fn variants(storage: Storage) -> Vec<Variant> {
+    vec![variant(storage)]
 }
 
 pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: f32) -> CubeTensor {
@@ -38,7 +39,7 @@ pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: f32
     let (groups, row) = fold(b * rows, 1);
     let shape = x.shape();
     let info = [(b * rows) as u32, channels as u32, eps.to_bits(), row];
-    launch(variant(), vec![x, weight, bias], shape, groups, &info)
+    launch(variant(Storage::of(&x)), vec![x, weight, bias], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {

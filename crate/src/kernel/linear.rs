@@ -8,6 +8,7 @@ use burn_wgpu::{CubeBackend, CubeTensor};
 use super::form::{Form, Residual, Shaders};
 use super::geglu::gated;
 use super::shader::{Variant, shader};
+use super::storage::Storage;
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
 use super::{Activation, Kernels, flex as cpu, panels, tune};
@@ -48,7 +49,7 @@ pub fn linear_by(
     ))
 }
 
-pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
+pub(super) fn variants(storage: Storage, strategies: &[Strategy]) -> Vec<Variant> {
     let epilogues = [
         (true, false, Residual::Beside, Activation::None),
         (false, false, Residual::None, Activation::None),
@@ -59,7 +60,7 @@ pub(super) fn variants(strategies: &[Strategy]) -> Vec<Variant> {
         (true, false, Residual::None, Activation::QuickGelu),
         (false, false, Residual::None, Activation::Geglu),
     ];
-    SHADERS.variants(strategies, &epilogues)
+    SHADERS.variants(storage, strategies, &epilogues)
 }
 
 pub(super) fn cube(
@@ -72,8 +73,9 @@ pub(super) fn cube(
     strategy: Option<Strategy>,
 ) -> CubeTensor {
     let [b, rows, k] = x.shape().dims();
-    let form = Form::of(weight, k, [&bias, &None, &residual], activation);
-    let product = Product { operation: Operation::Linear, quant: form.quant, rows: b * rows, k, n };
+    let form = Form::of(&x, weight, [&bias, &None, &residual], activation);
+    let Form { quant, storage, .. } = form;
+    let product = Product { operation: Operation::Linear, quant, storage, rows: b * rows, k, n };
     let strategy = form.strategy(strategy.unwrap_or_else(|| tune::strategy(&product)));
     let [weight, scales] = weight.buffers();
     let inputs = [Some(x), weight, scales, bias].into_iter().flatten().collect();

@@ -22,6 +22,7 @@ pub mod rehearsal;
 mod sampler_step;
 pub mod self_test;
 mod shader;
+mod storage;
 pub mod strategy;
 mod to_rgb;
 pub mod tune;
@@ -41,6 +42,7 @@ pub use group_norm::{GroupNorm, Place, group_norm, group_norm_apply, group_stati
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_by};
 pub use sampler_step::{MAX_TERMS, sampler_step};
+pub use storage::{Storage, to_storage};
 pub use to_rgb::to_rgb;
 pub use weight::{
     Maybe, Weight, WeightPrimitive, WeightSlices, columns_of_convolution, columns_of_rows, padded,
@@ -279,12 +281,12 @@ const CPU_MOST_BYTES: u64 = if cfg!(target_family = "wasm") { 512 << 20 } else {
 #[must_use]
 pub fn shader_sources() -> Vec<(String, String)> {
     sources([
-        linear::variants(&Strategy::ALL),
-        conv2d::variants(&Strategy::ALL),
-        attention::variants(false),
-        group_norm::variants(),
-        layer_norm::variants(),
-        geglu::variants(),
+        linear::variants(Storage::F32, &Strategy::ALL),
+        conv2d::variants(Storage::F32, &Strategy::ALL),
+        attention::variants(Storage::F32, false),
+        group_norm::variants(Storage::F32),
+        layer_norm::variants(Storage::F32),
+        geglu::variants(Storage::F32),
         sampler_step::variants(),
         blend::variants(),
         to_rgb::variants(),
@@ -295,10 +297,18 @@ pub fn shader_sources() -> Vec<(String, String)> {
 /// Those that only adapters with `shader-f16` compile.
 #[must_use]
 pub fn f16_shader_sources() -> Vec<(String, String)> {
+    let all = [&Strategy::ALL[..], &Strategy::ALL_F16].concat();
     sources([
-        linear::variants(&Strategy::ALL_F16),
-        conv2d::variants(&Strategy::ALL_F16),
-        attention::variants(true),
+        linear::variants(Storage::F32, &Strategy::ALL_F16),
+        conv2d::variants(Storage::F32, &Strategy::ALL_F16),
+        attention::variants(Storage::F32, true),
+        linear::variants(Storage::F16, &all),
+        conv2d::variants(Storage::F16, &all),
+        attention::variants(Storage::F16, true),
+        attention::variants(Storage::F16, false),
+        group_norm::variants(Storage::F16),
+        layer_norm::variants(Storage::F16),
+        geglu::variants(Storage::F16),
     ])
 }
 

@@ -34,11 +34,12 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 7] = [
+const SHARED: [(&str, &str); 8] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
     ("attention_lane", include_str!("../../../shaders/shared/attention_lane.wgsl")),
     ("epilogue", include_str!("../../../shaders/shared/epilogue.wgsl")),
     ("input", include_str!("../../../shaders/shared/input.wgsl")),
+    ("storage", include_str!("../../../shaders/shared/storage.wgsl")),
     ("tile", include_str!("../../../shaders/shared/tile.wgsl")),
     ("weight", include_str!("../../../shaders/shared/weight.wgsl")),
     ("workgroup_sum", include_str!("../../../shaders/shared/workgroup_sum.wgsl")),
@@ -203,8 +204,21 @@ impl KernelSource for Variant {
 }
 
 /// Runs `variant` over `groups` workgroups: `inputs` are bound in order, then the new tensor of `shape` that is
-/// returned, then `info`.
+/// returned, then `info`. Its numbers are those of the first input.
 pub(crate) fn launch(
+    variant: Variant,
+    inputs: Vec<CubeTensor>,
+    shape: Shape,
+    groups: [u32; 3],
+    info: &[u32],
+) -> CubeTensor {
+    let dtype = inputs[0].dtype;
+    launch_as(dtype, variant, inputs, shape, groups, info)
+}
+
+/// [`launch`] with a result of `dtype`.
+pub(crate) fn launch_as(
+    dtype: DType,
     variant: Variant,
     inputs: Vec<CubeTensor>,
     shape: Shape,
@@ -213,8 +227,8 @@ pub(crate) fn launch(
 ) -> CubeTensor {
     let client = inputs[0].client.clone();
     let device = inputs[0].device.clone();
-    let output = client.empty(shape.num_elements() * DType::F32.size());
-    let output = CubeTensor::new_contiguous(client, device, shape, output, DType::F32);
+    let output = client.empty(shape.num_elements() * dtype.size());
+    let output = CubeTensor::new_contiguous(client, device, shape, output, dtype);
     launch_onto(variant, inputs, output, groups, info)
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::attention;
+use super::storage::Storage;
 use crate::quantization::Quant;
 
 /// A matrix product `[rows, k] · [k, n]` as far as the choice of a strategy depends on it.
@@ -15,6 +16,8 @@ pub struct Product {
     pub operation: Operation,
     /// How the weight is packed; `None` for f32.
     pub quant: Option<Quant>,
+    /// What the activations are in memory.
+    pub storage: Storage,
     /// Rows of the result, of the whole batch.
     pub rows: usize,
     /// Length of the sums, padding left out.

@@ -95,7 +95,8 @@ impl ResnetBlock {
             return self.conv1.forward_with(normed, |same| same, Some((&table, call)), None);
         }
         let mut hidden = self.conv1.forward(normed, |same| same);
-        hidden.pixels = hidden.pixels + table.clone().narrow(1, call, 1);
+        let shift = table.clone().narrow(1, call, 1).cast(hidden.pixels.dtype());
+        hidden.pixels = hidden.pixels + shift;
         hidden
     }
 }

@@ -130,7 +130,7 @@ impl Block {
     /// adapters add to it, which the gate comes after.
     fn feed_forward(&self, normed: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let [b, rows, channels] = normed.dims();
-        let row_bytes = (channels * 8 * size_of::<f32>()) as u64;
+        let row_bytes = (channels * 8 * normed.dtype().size()) as u64;
         let most_rows = (most_bytes(&normed) / row_bytes).max(1) as usize;
         if b * rows <= most_rows {
             return self.ff_out.forward_onto(self.ff_in.forward_then(normed, Activation::Geglu), residual);

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use burn::backend::DType;
 use burn::tensor::{Device, Tensor};
 
 use super::adapters::{Adaptable, Adapters};
@@ -14,7 +15,7 @@ use super::unet_stage::{
 };
 use crate::config::UNet2DConditionConfig;
 use crate::error::Result;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, to_storage};
 use crate::weights::source::Source;
 use crate::weights::{Prefer, Weights};
 
@@ -105,11 +106,12 @@ impl UNet2DConditionModel {
         let activated = self.time_embedding.forward(timesteps, timestep_cond, added_cond);
         let mut blocks = BlockInputs::default();
         prepare_time(self.layers(), &activated, &mut blocks);
-        prepare_text(self.layers(), prompt_embeds, &mut blocks);
+        prepare_text(self.layers(), &to_storage(prompt_embeds.clone()), &mut blocks);
         RunInputs { blocks }
     }
 
-    /// The model's output for `sample` `[b, height*width, in_channels]` at call number `call` of the run.
+    /// The model's output for `sample` `[b, height*width, in_channels]` at call number `call` of the run. Between the two,
+    /// activations are as [`to_storage`] says.
     #[must_use]
     pub fn forward(
         &self,
@@ -124,7 +126,7 @@ impl UNet2DConditionModel {
             time_shifts: inputs.blocks.time_shifts.iter(),
             text_keys: inputs.blocks.text_keys.iter(),
         };
-        let mut x = self.conv_in.forward(Image { pixels: sample, height, width }, |same| same);
+        let mut x = self.conv_in.forward(Image { pixels: to_storage(sample), height, width }, |same| same);
         let mut skips = vec![x.clone()];
         for stage in &self.down {
             x = stage.forward(x, &mut skips, &mut cursor);
@@ -137,7 +139,7 @@ impl UNet2DConditionModel {
         }
         let (groups, eps) = (self.config.norm_num_groups, self.config.norm_eps as f32);
         x.pixels = self.conv_norm_out.group(x.pixels, groups, eps, Activation::Silu);
-        self.conv_out.forward(x, |same| same).pixels
+        self.conv_out.forward(x, |same| same).pixels.cast(DType::F32)
     }
 
     /// Every layer in the order in which [`Self::forward`] visits them.

@@ -3,7 +3,7 @@
 use super::lora::{Chosen, most_rank};
 use super::{InitImage, Pipeline, Request};
 use crate::error::{Error, Result};
-use crate::kernel::most_bytes;
+use crate::kernel::{Storage, most_bytes};
 use crate::prompt;
 use crate::sampler::{self, Sampler, SamplerKind, Span};
 
@@ -55,7 +55,8 @@ fn span(init_image: Option<&InitImage>, steps: usize, in_schedule: bool) -> Span
 /// kept results, or inside of LoRAs of this rank.
 fn check_memory(pipeline: &Pipeline, pixels: usize, rank: usize) -> Result<()> {
     let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
-    let needed = 2 * pixels as u64 * (channels.max(rank) * size_of::<f32>()) as u64;
+    let storage = Storage::beside(&pipeline.picture_map);
+    let needed = 2 * pixels as u64 * (channels.max(rank) * storage.dtype().size()) as u64;
     let most = most_bytes(&pipeline.picture_map);
     if needed > most {
         let mebibytes = |bytes: u64| bytes >> 20;

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::{Given, InitImage, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
 use crate::kernel::strategy::Adapter;
-use crate::kernel::{sampler_step, to_rgb};
+use crate::kernel::{Storage, sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::RunInputs;
 use crate::random::TorchGenerator;
@@ -259,12 +259,27 @@ impl Run {
     /// pixels where the mask is 0.
     ///
     /// # Errors
-    /// Those of [`crate::hardware::Hardware::settle`], and those of the source where the decoder is read again.
+    /// [`Error::Parameter`] where activations in f16 overflowed; those of [`crate::hardware::Hardware::settle`], and those
+    /// of the source where the decoder is read again.
     pub async fn decode(&self) -> Result<Tensor<3>> {
         self.shared.pipeline.in_memory(async || self.decoded().await).await
     }
 
+    /// What f16 cannot hold becomes an infinity, and spreads over the latents.
+    async fn check_f16(&self) -> Result<()> {
+        if Storage::beside(&self.sample) == Storage::F32 {
+            return Ok(());
+        }
+        let latents = self.shared.pipeline.hardware.read(self.sample.clone()).await?;
+        if latents.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        let reason = "cannot be f16: the model computes numbers that are too large for it; choose f32";
+        Err(Error::Parameter { name: "precision".into(), reason: reason.into() })
+    }
+
     async fn decoded(&self) -> Result<Tensor<3>> {
+        self.check_f16().await?;
         let Shared { pipeline, height, width, init_image, .. } = self.shared.as_ref();
         let vae = pipeline.vae().await?;
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.

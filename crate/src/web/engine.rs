@@ -134,7 +134,8 @@ struct RequestFields {
 #[wasm_bindgen]
 impl Engine {
     /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software: wgpu does not know
-    /// that in a browser. With `f16`, products may be computed in that precision, where the GPU has it.
+    /// that in a browser. With `f16`, activations are kept, and products may be computed, in that
+    /// precision, where the GPU has it.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.

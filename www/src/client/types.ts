@@ -19,7 +19,7 @@ export interface Progress {
 export interface LoadOptions {
   /** `auto`, the default, takes the GPU unless there is none, or only software that imitates one. */
   device?: DeviceChoice | undefined;
-  /** `f16` lets a GPU that can compute products in half precision, where it measures that to be faster. */
+  /** `f16` lets a GPU that can keep activations in half precision, and compute products so where it measures that to be faster. */
   precision?: "f32" | "f16" | undefined;
   /** How weights are packed when they are fetched; `auto`, the default, keeps small models as they are published. */
   quant?: QuantChoice | undefined;

@@ -166,6 +166,7 @@ mod tests {
 
     use super::super::table::Key;
     use super::*;
+    use crate::kernel::Storage;
 
     /// An adapter of constant speed, with a slower and a broken strategy.
     struct Clock {
@@ -199,7 +200,8 @@ mod tests {
     }
 
     fn product(rows: usize) -> (Product, usize) {
-        (Product { operation: Operation::Linear, quant: None, rows, k: 2048, n: 512 }, 1)
+        let (operation, storage) = (Operation::Linear, Storage::F32);
+        (Product { operation, quant: None, storage, rows, k: 2048, n: 512 }, 1)
     }
 
     fn measured(clock: &mut Clock, products: &[(Product, usize)]) -> Table {

@@ -36,12 +36,14 @@ pub fn choose(table: &Table) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Storage;
     use super::super::strategy::Operation;
     use super::*;
 
     #[test]
     fn a_choice_is_used_and_another_class_keeps_the_usual_strategy() {
-        let product = Product { operation: Operation::Linear, quant: None, rows: 4000, k: 300, n: 300 };
+        let (operation, storage) = (Operation::Linear, Storage::F32);
+        let product = Product { operation, quant: None, storage, rows: 4000, k: 300, n: 300 };
         let usual = product.usual_strategy(Adapter::current());
         let other = Strategy::ALL.into_iter().find(|strategy| *strategy != usual).unwrap();
         let mut table = Table::new(Key::new("adapter", "driver"));
@@ -51,6 +53,7 @@ mod tests {
         assert_eq!(strategy(&product), other);
         assert_eq!(strategy(&Product { rows: 4096, ..product }), other);
         assert_eq!(strategy(&Product { rows: 4097, ..product }), usual);
+        assert_eq!(strategy(&Product { storage: Storage::F16, ..product }), usual);
         choose(&Table::new(Key::new("adapter", "driver")));
         assert_eq!(strategy(&product), usual);
     }

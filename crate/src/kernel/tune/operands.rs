@@ -26,7 +26,7 @@ impl Operands {
     /// On `device`. A convolution gets the shape of a picture with about as many rows.
     #[must_use]
     pub fn new(product: &Product, device: &Device) -> Self {
-        let Product { operation, quant, k, n, .. } = *product;
+        let Product { operation, quant, storage, k, n, .. } = *product;
         let taps = product.taps();
         let rows = match operation {
             Operation::Linear | Operation::Attention => product.rows,
@@ -35,14 +35,14 @@ impl Operands {
                 height * width
             }
         };
+        let activations = |rows, channels| Tensor::zeros([1, rows, channels], (device, storage.dtype()));
         let (channels, other) = match operation {
-            Operation::Attention => (n, Other::Keys(Box::new(Tensor::zeros([1, k, n], device)))),
+            Operation::Attention => (n, Other::Keys(Box::new(activations(k, n)))),
             Operation::Linear | Operation::Conv2d => {
                 (k / taps, Other::Weight(Weight::zeros(quant, taps, k, n, device)))
             }
         };
-        let x = Tensor::zeros([1, rows, channels], device);
-        Self { product: Product { rows, ..*product }, x, other }
+        Self { product: Product { rows, ..*product }, x: activations(rows, channels), other }
     }
 
     /// What they are the operands of.
@@ -87,6 +87,7 @@ fn picture(rows: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Storage;
     use crate::quantization::Quant;
 
     #[test]
@@ -110,7 +111,8 @@ mod tests {
             (Operation::Conv2d, None, 4, 5, 2),
             (Operation::Attention, None, 6, 9, 4),
         ] {
-            let operands = Operands::new(&Product { operation, quant, rows, k, n }, &device);
+            let operands =
+                Operands::new(&Product { operation, quant, storage: Storage::F32, rows, k, n }, &device);
             assert_eq!(operands.multiply(None).dims(), [1, rows, n]);
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::Storage;
 use crate::kernel::strategy::{Adapter, Operation, Product, Strategy};
 use crate::quantization::Quant;
 
@@ -13,6 +14,8 @@ pub struct Class {
     pub operation: Operation,
     /// How the weight is packed; `None` for f32.
     pub quant: Option<Quant>,
+    /// What the activations are in memory.
+    pub storage: Storage,
     /// Rows of the result.
     pub rows: usize,
     /// Length of the sums.
@@ -24,18 +27,18 @@ pub struct Class {
 impl Class {
     /// Whether there are shaders to compute its products by `strategy`, on the current adapter.
     fn has(&self, strategy: Strategy) -> bool {
-        let Self { operation, quant, rows, k, n } = *self;
-        let known = Product { operation, quant, rows, k, n }.strategies().contains(&strategy);
+        let Self { operation, quant, storage, rows, k, n } = *self;
+        let known = Product { operation, quant, storage, rows, k, n }.strategies().contains(&strategy);
         known && (Adapter::current().f16 || !strategy.is_f16())
     }
 
     /// The class of a product.
     #[must_use]
     pub fn of(product: &Product) -> Self {
-        let Product { operation, quant, rows, k, n } = *product;
+        let Product { operation, quant, storage, rows, k, n } = *product;
         let [rows, k, columns] = [rows, k, n].map(usize::next_power_of_two);
         let n = if operation == Operation::Attention { n } else { columns };
-        Self { operation, quant, rows, k, n }
+        Self { operation, quant, storage, rows, k, n }
     }
 }
 
@@ -163,8 +166,8 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let class =
-            Class { operation: Operation::Conv2d, quant: Some(Quant::Q6), rows: 4096, k: 4096, n: 512 };
+        let (operation, quant, storage) = (Operation::Conv2d, Some(Quant::Q6), Storage::F16);
+        let class = Class { operation, quant, storage, rows: 4096, k: 4096, n: 512 };
         let times = Strategy::ALL.map(|strategy| Timed { strategy, microseconds: 12.5 }).to_vec();
         let mut table = Table::new(Key::new("adapter", "driver 1"));
         table.insert(Entry { class, choice: Strategy::ALL[1], times });
