@@ -7,8 +7,8 @@ const PROMPTS = [
   "a red apple",
   "a sunflower",
   "a rainbow",
-  "a palm tree",
-  "an orange heart",
+  "a fox",
+  "a panda",
   "a purple heart",
 ];
 

@@ -157,7 +157,7 @@ CPU = Preset(
         vocabulary=2048,
     ),
     denoiser=DenoiserSettings(
-        training=Training(Length(minutes=105), batch=24, rate=8e-4),
+        training=Training(Length(minutes=210), batch=24, rate=8e-4),
         block_out_channels=(96, 160, 256),
         attention=(False, True, True),
         heads=4,
