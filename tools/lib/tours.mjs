@@ -3,14 +3,7 @@ import { join } from "node:path";
 import { root } from "./run.mjs";
 
 const LORA = join(root, "tests", "goldens", "loras", "sd1-kohya.safetensors");
-const PROMPTS = [
-  "a red apple",
-  "a sunflower",
-  "a rainbow",
-  "a fox",
-  "a panda",
-  "a purple heart",
-];
+const PROMPTS = ["a red apple", "a sunflower", "a rainbow", "a fox", "a panda", "a purple heart"];
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
 const state = (page, name) => page.locator(`body[data-state="${name}"]`).waitFor();
