@@ -315,27 +315,19 @@ for (const colorScheme of ["light", "dark"] as const) {
 }
 
 /** Runs in the page: changes a byte of a kept file's second chunk. */
-function flipSecondChunk(path: string): Promise<void> {
-  return new Promise((resolve) => {
-    const opening = indexedDB.open("easel");
-    opening.onsuccess = () => {
-      const transaction = opening.result.transaction("chunks", "readwrite");
-      const chunks = transaction.objectStore("chunks");
-      const keys = chunks.getAllKeys();
-      keys.onsuccess = () => {
-        const key =
-          keys.result.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1) ?? "";
-        const reading = chunks.get(key);
-        reading.onsuccess = () => {
-          const bytes = new Uint8Array(reading.result.data);
-          bytes.set([(bytes[5] ?? 0) ^ 4], 5);
-          chunks.put(reading.result, key);
-        };
-      };
-      transaction.oncomplete = () => {
-        opening.result.close();
-        resolve();
-      };
-    };
-  });
+async function flipSecondChunk(path: string): Promise<void> {
+  const settled = <T>(request: IDBRequest<T>) =>
+    new Promise<T>((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  const database = await settled(indexedDB.open("easel"));
+  const chunks = () => database.transaction("chunks", "readwrite").objectStore("chunks");
+  const keys = await settled(chunks().getAllKeys());
+  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1) ?? "";
+  const chunk = await settled(chunks().get(key));
+  const bytes = new Uint8Array(await chunk.data.arrayBuffer());
+  bytes.set([(bytes[5] ?? 0) ^ 4], 5);
+  await settled(chunks().put({ ...chunk, data: new Blob([bytes]) }, key));
+  database.close();
 }
