@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 import { FaultServer, type Hosted, type Mounted } from "./fault_server.ts";
+import { flipKeptByte } from "./kept_damage.ts";
 import { weightsNamed } from "./local_folder.ts";
 
 const CHUNK = 4 << 20;
@@ -273,7 +274,7 @@ test("the list says what is kept and mends what went bad", async ({ easel }) => 
   await page.screenshot({ path: "test-results/models.png", fullPage: true });
   await row.getByRole("button", { name: "Verify" }).click();
   await expect(row).toContainText("All that is here is intact");
-  await page.evaluate(flipSecondChunk, HALF);
+  await page.evaluate(flipKeptByte, HALF);
   await row.getByRole("button", { name: "Verify" }).click();
   await expect(row).toContainText(`Damaged, and to be fetched again: ${HALF}`);
   await expect(row).toContainText("unfinished");
@@ -312,22 +313,4 @@ for (const colorScheme of ["light", "dark"] as const) {
     expect(await easel.violations()).toEqual([]);
     await page.screenshot({ path: `test-results/models-${colorScheme}.png`, fullPage: true });
   });
-}
-
-/** Runs in the page: changes a byte of a kept file's second chunk. */
-async function flipSecondChunk(path: string): Promise<void> {
-  const settled = <T>(request: IDBRequest<T>) =>
-    new Promise<T>((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-  const database = await settled(indexedDB.open("easel"));
-  const chunks = () => database.transaction("chunks", "readwrite").objectStore("chunks");
-  const keys = await settled(chunks().getAllKeys());
-  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1) ?? "";
-  const chunk = await settled(chunks().get(key));
-  const bytes = new Uint8Array(await chunk.data.arrayBuffer());
-  bytes.set([(bytes[5] ?? 0) ^ 4], 5);
-  await settled(chunks().put({ ...chunk, data: new Blob([bytes]) }, key));
-  database.close();
 }

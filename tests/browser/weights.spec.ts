@@ -1,6 +1,7 @@
 // Fetching, keeping and checking a model's files, with the scripted engine.
 import type { Page, Route } from "@playwright/test";
 import { EaselPage, expect, site, test } from "./easel_page.ts";
+import { flipKeptByte } from "./kept_damage.ts";
 
 const UNET = "unet/diffusion_pytorch_model.safetensors";
 const PAGE = "?device=cpu";
@@ -191,25 +192,6 @@ test("a kept chunk that went bad and cannot be fetched is named", async ({ easel
   await easel.button.click();
   await easel.ready();
 });
-
-/** Runs in the page: changes a byte of a kept file's second chunk. */
-async function flipKeptByte(path: string): Promise<void> {
-  const settled = <T>(request: IDBRequest<T>) =>
-    new Promise<T>((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-  const database = await settled(indexedDB.open("easel"));
-  const chunks = () => database.transaction("chunks", "readwrite").objectStore("chunks");
-  const keys = await settled(chunks().getAllKeys());
-  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1);
-  if (!key) throw new Error("no such chunk is kept");
-  const record = await settled(chunks().get(key));
-  const bytes = new Uint8Array(await record.data.arrayBuffer());
-  bytes.set([(bytes[5] ?? 0) ^ 4], 5);
-  await settled(chunks().put({ ...record, data: new Blob([bytes]) }, key));
-  database.close();
-}
 
 test("a full disk is explained", async ({ easel }) => {
   const session = await easel.page.context().newCDPSession(easel.page);
