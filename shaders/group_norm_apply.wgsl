@@ -1,9 +1,10 @@
 // y = activate((x - mean) * scale + bias), by the statistics of group_norm_statistics. IN_PLACE: y holds x.
 //
-// x [batch, pixels, channels] in Lanes; y as many from a Lane on; statistics [batch, 2, channels], mean and scale; bias [channels].
+// x [batch, pixels, channels] in Lanes; y as many from a Lane on; statistics [batch, 2, channels], mean and scale;
+// bias [channels].
 // Dispatch: one invocation a Lane, folded over x and y.
-// info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch,
-// the first Lane of y.
+// info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch, the first Lane
+// of y.
 
 #include storage
 
