@@ -1,11 +1,12 @@
 """Makes the starter model: `python make.py train --preset budget --work FOLDER`. README.md beside this tells more."""
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, diffusion, evaluation, judging, pool, publishing, student, text
+from recipe import autoencoder, data, diffusion, evaluation, judging, paths, pool, publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
@@ -19,6 +20,7 @@ STAGES = {
     "pool": pool.fill,
     "text": text.train,
     "unet": diffusion.train,
+    "paths": paths.fill,
     "student": student.train,
     "judge": judging.train,
 }
@@ -36,6 +38,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     train = commands.add_parser("train", parents=[common], help="train, or go on training; prepares if need be")
     train.add_argument("--minutes", type=float, help="stop after this long; the same command goes on")
     train.add_argument("--stages", default=",".join(STAGES), help="of %(default)s, the ones to run")
+    adopt = commands.add_parser("adopt", parents=[common], help="begin a run with the networks of --model")
+    adopt.add_argument("--model", type=Path, required=True)
     publish = commands.add_parser("publish", parents=[common], help="write the trained model to --out")
     publish.add_argument("--teacher", action="store_true", help="the UNet before distillation")
     publish.add_argument("--out", type=Path, required=True)
@@ -77,13 +81,28 @@ def train(options: argparse.Namespace, preset: Preset) -> None:
         print("stopped for now; the same command goes on from here", flush=True)
 
 
-def publish(options: argparse.Namespace) -> None:
+def adopt(options: argparse.Namespace, preset: Preset) -> None:
+    """Begins a run with the networks of a model, whose UNet and text encoder it will train on."""
+    if not (options.work / "data" / "atlas.npz").exists():
+        data.prepare(preset, options.work / "data")
+    for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler"):
+        shutil.copytree(options.model / name, options.work / "model" / name)
+    # The pool's captions must be in the model's own words.
+    shutil.copytree(options.model / "tokenizer", options.work / "data" / "tokenizer", dirs_exist_ok=True)
+    for name in ("vae", "text"):
+        (options.work / f"{name}.done").touch()
+
+
+def publish(options: argparse.Namespace, preset: Preset) -> None:
     """Writes the few-step model, or the one before it."""
-    model = options.work / "model"
+    model, settings = options.work / "model", preset.student
     denoiser = model if options.teacher else options.work / "student"
     if not (denoiser / "scheduler").exists():
         raise SystemExit(f"{denoiser} holds no trained model yet: `train` goes on")
-    publishing.publish(model, denoiser, options.out)
+    if options.teacher:
+        publishing.publish(model, denoiser, settings.teacher_steps, settings.guidance_scale, options.out)
+    else:
+        publishing.publish(model, denoiser, settings.steps, 1.0, options.out)
 
 
 def evaluate(options: argparse.Namespace, preset: Preset) -> None:
@@ -109,7 +128,9 @@ def main(given: list[str] | None = None) -> None:
     elif options.command == "train":
         train(options, preset)
     elif options.command == "publish":
-        publish(options)
+        publish(options, preset)
+    elif options.command == "adopt":
+        adopt(options, preset)
     else:
         evaluate(options, preset)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 # Before torch, whose environment it sets.
 import make
-from recipe import articles, data, diffusion, evaluation, loop, measures, networks, publishing, student
+from recipe import articles, data, diffusion, evaluation, loop, measures, networks, paths
 from recipe.captions import HELD_OUT, own_keyword
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
@@ -27,6 +27,7 @@ from recipe.work import Work
 
 import numpy as np
 import torch
+from diffusers import UNet2DConditionModel
 from PIL import Image
 
 PRESET = PRESETS["smoke"]
@@ -161,18 +162,25 @@ class Noise(unittest.TestCase):
         self.assertTrue(torch.allclose(signal * inputs - spread * velocity, latents, atol=1e-5))
         self.assertTrue(torch.allclose(inputs[2], noise[2], atol=1e-3))
 
-    def test_the_students_boundary_is_its_schedulers(self):
-        scheduler = student.scheduler(PRESET.student)
-        for timestep in (19, 499, 999):
-            skip, out = student.boundary(torch.tensor([timestep]))
-            wanted = scheduler.get_scalings_for_boundary_condition_discrete(timestep)
-            self.assertTrue(np.allclose((float(skip), float(out)), wanted, rtol=1e-5))
-
-    def test_the_student_visits_the_timesteps_it_learned(self):
-        scheduler = student.scheduler(PRESET.student)
+    def test_a_step_along_a_path_is_one_of_ddim(self):
+        # diffusers rounds where 1000 is no multiple of the steps.
+        scheduler = networks.schedule()
         scheduler.set_timesteps(4)
-        stride = 1000 // PRESET.student.original_inference_steps
-        self.assertTrue(all((int(timestep) + 1) % stride == 0 for timestep in scheduler.timesteps))
+        timesteps, angle = paths.angles(4)
+        latents, velocity = torch.randn(2, 1, 4, 2, 2)
+        for i, timestep in enumerate(timesteps):
+            wanted = scheduler.step(velocity, timestep, latents).prev_sample
+            found = paths.stepped(latents, velocity, angle[i] - angle[i + 1])
+            self.assertTrue(torch.allclose(found, wanted, atol=1e-5), f"step {i}")
+
+    def test_the_student_steps_where_its_teacher_does(self):
+        for name, preset in PRESETS.items():
+            settings = preset.student
+            stride, rest = divmod(settings.teacher_steps, settings.steps)
+            self.assertEqual(rest, 0, name)
+            teachers, _ = paths.angles(settings.teacher_steps)
+            students, _ = paths.angles(settings.steps)
+            self.assertTrue(torch.equal(teachers[::stride], students), name)
 
     def test_rates_fall_and_lengths_are_kept(self):
         self.assertEqual(Length(steps=10).fraction(5, 999), 0.5)
@@ -212,27 +220,43 @@ class WholeRecipe(unittest.TestCase):
                 saved = torch.load(cls.folder / f"{name}.checkpoint", weights_only=True)
                 cls.breaks[name] = saved["step"]
             stage(cls.work)
-        cls.models = {"teacher": cls.folder / "model", "student": cls.folder / "student"}
-        for name, denoiser in cls.models.items():
-            publishing.publish(cls.folder / "model", denoiser, cls.folder / "published" / name)
+        for name, which in (("teacher", ["--teacher"]), ("student", [])):
+            cls.made("publish", *which, "--out", str(cls.folder / "published" / name))
 
     @classmethod
     def tearDownClass(cls):
         cls._folder.cleanup()
 
     @classmethod
+    def made(cls, command: str, *options: str, work: Path | None = None) -> None:
+        make.main([command, "--preset", "smoke", "--work", str(work or cls.folder), "--device", "cpu", *options])
+
+    @classmethod
     def opened(cls, deadline: loop.Deadline) -> Work:
         return Work(PRESET, data.read(cls.folder / "data"), cls.folder, torch.device("cpu"), deadline)
 
     def test_stages_stop_and_go_on(self):
-        # The second check is after the second step; the pool is too small for a second one.
-        self.assertEqual(self.breaks, {name: 2 for name in make.STAGES if name != "pool"})
+        # The second check is after the second step; pool and paths are too small for a second one.
+        self.assertEqual(self.breaks, {name: 2 for name in make.STAGES if name not in ("pool", "paths")})
         self.assertEqual(list(self.folder.glob("*.checkpoint")), [])
 
     def test_weights_have_their_notices(self):
-        for name in self.models:
+        for name in ("teacher", "student"):
             found = {file.name for file in (self.folder / "published" / name).iterdir()}
             self.assertLessEqual({"NOTICE", "LICENSE-APACHE", "LICENSE-UNICODE", "model_index.json"}, found)
+
+    def test_a_run_goes_on_from_a_published_model(self):
+        model, work = self.folder / "published" / "student", self.folder / "adopted"
+        data.write(PRESET, work / "data", CONCEPTS)
+        self.made("adopt", "--model", str(model), work=work)
+        self.made("train", "--stages", "vae,pool,text,unet", work=work)
+        trained = {}
+        for name, folder in (("published", model), ("adopted", work / "model")):
+            trained[name] = UNet2DConditionModel.from_pretrained(folder / "unet").conv_in.weight
+            self.assertEqual(trained[name].dtype, torch.float32)
+        # A few steps of its low rate move a weight by less than a hundredth; fresh ones differ by tenths.
+        self.assertFalse(torch.equal(trained["published"], trained["adopted"]))
+        self.assertLess((trained["published"] - trained["adopted"]).abs().max(), 0.01)
 
     def test_easel_draws_what_diffusers_draws(self):
         for name, steps in (("teacher", 3), ("student", 2)):

@@ -14,7 +14,7 @@ from . import sources
 from .captions import CaptionMaker
 from .concepts import Concept, chosen_concepts
 from .drawing import SHAPES, atlas
-from .scenes import SceneMaker
+from .scenes import KINDS, SceneMaker
 from .settings import Preset
 from .vocabulary import save_tokenizer
 
@@ -36,8 +36,8 @@ class Data:
     def subjects(self) -> int:
         return len(self.concepts) + len(self.shapes)
 
-    def scenes(self, seed: int) -> SceneMaker:
-        return SceneMaker(len(self.concepts), len(self.shapes), random.Random(seed))
+    def scenes(self, seed: int, kinds: dict[str, float] = KINDS) -> SceneMaker:
+        return SceneMaker(len(self.concepts), len(self.shapes), random.Random(seed), kinds)
 
     def captions(self, seed: int) -> CaptionMaker:
         return CaptionMaker(self.concepts, self.shapes, random.Random(seed))

@@ -65,10 +65,12 @@ class Watch:
 
 
 def train(work: Work) -> None:
-    """Trains UNet and text encoder and saves both."""
+    """Trains UNet and text encoder and saves both. A UNet that the run has adopted learns on."""
     preset, drawn = work.preset, pool.read(work)
     settings = preset.denoiser
-    unet = networks.trainable(networks.unet(preset), work.device)
+    adopted = (work.model / "unet").exists()
+    first = work.unet().requires_grad_(True) if adopted else networks.unet(preset)
+    unet = networks.trainable(first, work.device)
     text_encoder = work.text_encoder().requires_grad_(True)
     modules = {"unet": unet, "text_encoder": text_encoder}
     stage = Stage("unet", work.folder, settings.training, modules, {"text_encoder": settings.text_rate})

@@ -46,8 +46,8 @@ def rate_at(step: int, fraction: float) -> float:
 
 
 def autocast(device: torch.device):
-    """bf16 where it is faster in training: on GPUs, and on CPUs that multiply tiles of it (AMX)."""
-    faster = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    """bf16 where it is faster in training: on GPUs, and on CPUs that multiply it (AMX, AVX-512)."""
+    faster = device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16) if faster else nullcontext()
 
 

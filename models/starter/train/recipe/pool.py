@@ -55,7 +55,7 @@ def label_sizes(subjects: int) -> list[int]:
 def fill(work: Work) -> None:
     """Makes the pool and saves it."""
     preset, data = work.preset, work.data
-    scenes, captions = data.scenes(work.seeded(0)), data.captions(3)
+    scenes, captions = data.scenes(work.seeded(0), preset.kinds), data.captions(3)
     drawn = [scenes.scene() for _ in range(preset.pool)]
     texts = [captions.caption(scene) for scene in drawn for _ in range(preset.captions)]
     model, renderer, latents = work.autoencoder(), work.renderer(), []

@@ -25,15 +25,11 @@ INDEX = {
 }
 
 
-# What the model is best with; Easel reads it, and diffusers passes over names with an underscore.
-DEFAULTS = {
-    "DDIMScheduler": {"num_inference_steps": 12, "guidance_scale": 4.0},
-    "LCMScheduler": {"num_inference_steps": 4, "guidance_scale": 1.0},
-}
+def publish(model: Path, denoiser: Path, steps: int, guidance_scale: float, folder: Path) -> None:
+    """Writes the networks of `model`, with the UNet and the scheduler of `denoiser`, into `folder`.
 
-
-def publish(model: Path, denoiser: Path, folder: Path) -> None:
-    """Writes the networks of `model`, with the UNet and the scheduler of `denoiser`, into `folder`."""
+    They are best with `steps` and `guidance_scale`.
+    """
     parts = {"vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     for name, kind in parts.items():
         kind.from_pretrained(model / name).to(torch.float16).save_pretrained(folder / name)
@@ -44,8 +40,9 @@ def publish(model: Path, denoiser: Path, folder: Path) -> None:
     shutil.copytree(model / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     shutil.copytree(denoiser / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    kind = scheduler["_class_name"]
-    index = INDEX | {"scheduler": ["diffusers", kind], "_defaults": DEFAULTS[kind]}
+    # Easel reads the defaults; diffusers passes over names with an underscore.
+    defaults = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
+    index = INDEX | {"scheduler": ["diffusers", scheduler["_class_name"]], "_defaults": defaults}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     for notice in NOTICES.iterdir():
         shutil.copy(notice, folder / notice.name)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from .colors import NAMES, WHITE, shade
 
-# Parts of the pictures with one glyph, one shape, two things and three things.
+# Parts of the pictures with one glyph, one shape, two things and three things: as a rule, and where two things are to
+# be learnt.
 KINDS = {"glyph": 0.62, "shape": 0.08, "pair": 0.22, "row": 0.08}
+MORE_PAIRS = {"glyph": 0.35, "shape": 0.05, "pair": 0.50, "row": 0.10}
 # Part of the things of a pair or a row that are shapes.
 SHAPES_AMONG_THINGS = 0.35
 COLORED_BACKGROUNDS = 0.5
@@ -40,12 +42,12 @@ class Scene:
 class SceneMaker:
     """Draws scenes at random, every concept equally often. Subjects are `concepts` glyphs, then `shapes` shapes."""
 
-    def __init__(self, concepts: int, shapes: int, rng: random.Random):
-        self.concepts, self.shapes, self.rng = concepts, shapes, rng
+    def __init__(self, concepts: int, shapes: int, rng: random.Random, kinds: dict[str, float] = KINDS):
+        self.concepts, self.shapes, self.rng, self._kinds = concepts, shapes, rng, kinds
         self._deck: list[int] = []
 
     def scene(self) -> Scene:
-        kind = self.rng.choices(list(KINDS), KINDS.values())[0]
+        kind = self.rng.choices(list(self._kinds), self._kinds.values())[0]
         if kind == "glyph":
             return self.alone(self._glyph())
         if kind == "shape":

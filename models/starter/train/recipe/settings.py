@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from .scenes import MORE_PAIRS
+
 
 @dataclass(frozen=True)
 class Length:
@@ -69,11 +71,16 @@ class DenoiserSettings:
 
 @dataclass(frozen=True)
 class StudentSettings:
-    """Latent consistency distillation (arXiv:2310.04378) with the guidance scale folded in."""
+    """`steps` of DDIM without guidance that lead where `teacher_steps` with it do; `paths` of them are learnt from.
+
+    `teacher_steps` must be a multiple of `steps`.
+    """
 
     training: Training
-    guidance_scale: float = 3.5
-    original_inference_steps: int = 50
+    paths: int
+    steps: int = 4
+    teacher_steps: int = 12
+    guidance_scale: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,8 @@ class Preset:
     # Pictures whose latents the UNet learns from, and captions drawn for each.
     pool: int
     captions: int
+    # Parts of the kinds of scenes in the pool.
+    kinds: dict[str, float]
     autoencoder: AutoencoderSettings
     text: TextSettings
     denoiser: DenoiserSettings
@@ -109,6 +118,7 @@ BUDGET = Preset(
     concepts=None,
     pool=60_000,
     captions=8,
+    kinds=MORE_PAIRS,
     autoencoder=AutoencoderSettings(
         training=Training(Length(minutes=6), batch=64, rate=1.5e-3),
         block_out_channels=(32, 64, 128, 128),
@@ -130,7 +140,7 @@ BUDGET = Preset(
         attention=(False, True, True),
         heads=8,
     ),
-    student=StudentSettings(Training(Length(minutes=3), batch=256, rate=1e-4, averaging=0.99)),
+    student=StudentSettings(Training(Length(minutes=3), batch=256, rate=4e-4), paths=20_000),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
 )
@@ -141,6 +151,7 @@ CPU = Preset(
     concepts=100,
     pool=12_000,
     captions=8,
+    kinds=MORE_PAIRS,
     autoencoder=AutoencoderSettings(
         training=Training(Length(minutes=20), batch=8, rate=1.5e-3),
         block_out_channels=(16, 32, 64, 128),
@@ -162,7 +173,7 @@ CPU = Preset(
         attention=(False, True, True),
         heads=4,
     ),
-    student=StudentSettings(Training(Length(minutes=10), batch=12, rate=1e-4, averaging=0.98)),
+    student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
 
@@ -178,6 +189,7 @@ def _smoke() -> Preset:
         concepts=6,
         pool=24,
         captions=2,
+        kinds=MORE_PAIRS,
         autoencoder=replace(
             CPU.autoencoder,
             training=brief(CPU.autoencoder.training),
@@ -198,7 +210,7 @@ def _smoke() -> Preset:
             block_out_channels=(32, 64),
             attention=(False, True),
         ),
-        student=replace(CPU.student, training=brief(CPU.student.training)),
+        student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )
 

@@ -1,97 +1,71 @@
-"""Stage `student`: a UNet that needs few steps and no guidance, by latent consistency distillation.
+"""Stage `student`: a UNet that needs few steps and no guidance.
 
-arXiv:2310.04378, section 4; sampled by diffusers' `LCMScheduler`, whose boundary condition is `boundary`.
+It learns to go in one step of DDIM where the teacher's path is some steps later (progressive distillation,
+arXiv:2202.00512, in one round), with the guidance scale folded in (arXiv:2210.03142), and from places that its own
+steps have led to back onto the path. Any sampler of diffusers that ends where DDIM does samples it.
 """
 
 import copy
+import random
 
 import torch
-from diffusers import LCMScheduler
+import torch.nn.functional as F
 from torch import Tensor
 
-from . import networks, pool
-from .diffusion import noised, scales
+from . import networks, paths
 from .loop import Stage
-from .settings import StudentSettings
+from .paths import stepped
 from .work import Work
 
-SIGMA_DATA, TIMESTEP_SCALING = 0.5, 10.0
-# Width of the parabola of the pseudo-Huber loss (arXiv:2310.14189, section 3.3).
-HUBER = 0.03
-
-
-def scheduler(settings: StudentSettings) -> LCMScheduler:
-    """The scheduler that the student is saved with."""
-    return LCMScheduler(
-        **networks.NOISE | {"timestep_spacing": "leading"},
-        set_alpha_to_one=True,
-        # Of no effect here, but diffusers' pipeline insists on it.
-        steps_offset=1,
-        original_inference_steps=settings.original_inference_steps,
-        timestep_scaling=TIMESTEP_SCALING,
-    )
-
-
-def boundary(timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """How much of its input, and of its prediction, the consistency function returns (arXiv:2303.01469, appendix C)."""
-    scaled = timesteps.view(-1, 1, 1, 1) * TIMESTEP_SCALING
-    squares = scaled**2 + SIGMA_DATA**2
-    return SIGMA_DATA**2 / squares, scaled / squares.sqrt()
+# Part of the batches that start where the student's own steps have led.
+OWN = 0.5
+# Part of the other starts that are anywhere on the path and not where the student's steps begin: for other numbers of
+# steps than its own.
+ANYWHERE = 0.3
 
 
 def train(work: Work) -> None:
     """Distils the model's UNet and saves the student."""
-    settings, drawn = work.preset.student, pool.read(work)
-    teacher, text_encoder = work.unet(), work.text_encoder()
-    model = copy.deepcopy(teacher).requires_grad_(True)
+    settings, drawn = work.preset.student, paths.read(work)
+    text_encoder = work.text_encoder()
+    model = networks.trainable(copy.deepcopy(work.unet()).requires_grad_(True), work.device)
     stage = Stage("student", work.folder, settings.training, {"unet": model})
-    target = stage.averages["unet"]
-    work.seeded(stage.step)
-    # Before the first timestep there is no noise.
-    alphas = torch.cat([networks.schedule().alphas_cumprod, torch.ones(1)]).to(work.device)
-    stride = networks.NOISE["num_train_timesteps"] // settings.original_inference_steps
-    batch = settings.training.batch
+    rng = random.Random(work.seeded(stage.step))
+    timesteps, angle = (values.to(work.device) for values in paths.angles(settings.teacher_steps))
+    last, stride, batch = settings.teacher_steps, settings.teacher_steps // settings.steps, settings.training.batch
+    starts = torch.arange(0, last, stride, device=work.device)
 
-    def clean(velocity: Tensor, inputs: Tensor, timesteps: Tensor) -> Tensor:
-        signal, spread = scales(alphas, timesteps)
-        return signal * inputs - spread * velocity
-
-    def consistent(unet: torch.nn.Module, inputs: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        velocity = unet(inputs, timesteps.clamp(min=0), text).sample.float()
-        skip, out = boundary(timesteps.clamp(min=0))
-        return skip * inputs + out * clean(velocity, inputs, timesteps)
+    def turn(start: Tensor) -> Tensor:
+        """The angle from `start` to where the student shall go from there."""
+        return (angle[start] - angle[(start + stride).clamp(max=last)]).view(-1, 1, 1, 1)
 
     @torch.no_grad()
-    def stepped(inputs: Tensor, timesteps: Tensor, earlier: Tensor, text: Tensor, empty: Tensor) -> Tensor:
-        """One guided step of DDIM by the teacher."""
-        both = teacher(inputs.repeat(2, 1, 1, 1), timesteps.repeat(2), torch.cat([empty, text])).sample.float()
-        without, given = both.chunk(2)
-        velocity = without + settings.guidance_scale * (given - without)
-        signal, spread = scales(alphas, timesteps)
-        noise = signal * velocity + spread * inputs
-        signal, spread = scales(alphas, earlier)
-        return signal * clean(velocity, inputs, timesteps) + spread * noise
+    def own(latents: Tensor, text: Tensor, steps: int) -> Tensor:
+        """Latents after some of the student's own steps from pure noise."""
+        for start in starts[:steps]:
+            velocity = model(latents, timesteps[start], text).sample.float()
+            latents = stepped(latents, velocity, turn(start))
+        return latents
 
     def loss() -> dict[str, Tensor]:
         which = torch.randint(0, len(drawn.latents), (batch,), device=work.device)
-        latents = drawn.latents[which].float()
         with torch.no_grad():
-            text = text_encoder(drawn.captions(which)).last_hidden_state
-            empty = text_encoder(drawn.empty.long().expand(batch, -1)).last_hidden_state
-        index = torch.randint(1, settings.original_inference_steps + 1, (batch,), device=work.device)
-        timesteps = index * stride - 1
-        # -1 is the place of the noiseless entry.
-        earlier = torch.where(index == 1, -1, timesteps - stride)
-        inputs, _ = noised(latents, torch.randn_like(latents), alphas, timesteps)
-        found = consistent(model, inputs, timesteps, text)
-        with torch.no_grad():
-            fewer = stepped(inputs, timesteps, earlier, text, empty)
-            wanted = torch.where(
-                (earlier < 0).view(-1, 1, 1, 1), fewer, consistent(target, fewer, earlier, text)
-            )
-        return {"consistency": ((found - wanted).square() + HUBER**2).sqrt().mean() - HUBER}
+            text = text_encoder(drawn.ids[which].long()).last_hidden_state
+        if rng.random() < OWN:
+            steps = rng.randrange(1, len(starts))
+            start = starts[steps].expand(batch)
+            latents = own(drawn.latents[which, 0].float(), text, steps)
+        else:
+            anywhere = torch.rand(batch, device=work.device) < ANYWHERE
+            start = starts[torch.randint(0, len(starts), (batch,), device=work.device)]
+            start = torch.where(anywhere, torch.randint(0, last, (batch,), device=work.device), start)
+            latents = drawn.latents[which, start].float()
+        goal = drawn.latents[which, (start + stride).clamp(max=last)].float()
+        wanted = (turn(start).cos() * latents - goal) / turn(start).sin()
+        found = model(latents, timesteps[start], text).sample
+        return {"velocity": F.mse_loss(found.float(), wanted)}
 
     stage.train(loss, work.deadline)
-    target.save_pretrained(work.student / "unet")
-    scheduler(settings).save_pretrained(work.student / "scheduler")
+    stage.averages["unet"].save_pretrained(work.student / "unet")
+    networks.schedule().save_pretrained(work.student / "scheduler")
     stage.forget()

@@ -51,4 +51,5 @@ class Work:
         return 2000 + step
 
     def _frozen(self, kind: type, place: Path):
-        return kind.from_pretrained(place, low_cpu_mem_usage=False).to(self.device).eval().requires_grad_(False)
+        network = kind.from_pretrained(place, low_cpu_mem_usage=False).float()
+        return network.to(self.device).eval().requires_grad_(False)
