@@ -81,6 +81,7 @@ async function server() {
 async function measured(url, adapter) {
   const { chromium: launcher } = await import("@playwright/test");
   const args = [...COMMON_ARGS, ...ADAPTERS[adapter]];
+  mkdirSync(benchCache, { recursive: true });
   const profile = mkdtempSync(join(benchCache, "profile-"));
   const browser = await launcher.launchPersistentContext(profile, { executablePath: await chromium(), args });
   try {

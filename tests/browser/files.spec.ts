@@ -3,9 +3,10 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Page } from "@playwright/test";
+import type { Page, Worker } from "@playwright/test";
 import { EaselPage, expect, site, test } from "./easel_page.ts";
 import { folder, hashes, modelFiles, WEIGHTS, weightsNamed, withManifest } from "./local_folder.ts";
+import { openLab } from "./trials.ts";
 
 const CHECKPOINT = weightsNamed(["model.diffusion_model.a", "cond_stage_model.b", "first_stage_model.c"]);
 
@@ -288,10 +289,9 @@ const SIZE = 5 * CHUNK + 1000;
 async function laboratory(
   page: Page,
   noteReceived: (path: string, start: number, length: number) => void,
-): Promise<void> {
+): Promise<Worker> {
   await page.exposeFunction("noteReceived", noteReceived);
-  await page.goto(site("scripted", "icon.svg"));
-  await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
+  return openLab(page);
 }
 
 /** A folder that the laboratory makes. */
@@ -341,8 +341,8 @@ test("a tab that is closed in the middle costs less than a chunk, and only the s
 
 test("room is asked for before weights are copied", async ({ page }) => {
   const read: string[] = [];
-  await laboratory(page, (path) => read.push(path));
-  const result = await page.evaluate(
+  const worker = await laboratory(page, (path) => read.push(path));
+  const result = await worker.evaluate(
     ([given, size]) => {
       navigator.storage.estimate = async () => ({ quota: 60_000, usage: 10_000 });
       return lab.give(given, size);

@@ -4,6 +4,7 @@ import { type EaselPage, expect, site, test } from "./easel_page.ts";
 import { FaultServer, type Hosted, type Mounted } from "./fault_server.ts";
 import { flipKeptByte } from "./kept_damage.ts";
 import { weightsNamed } from "./local_folder.ts";
+import { openLab } from "./trials.ts";
 
 const CHUNK = 4 << 20;
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
@@ -245,9 +246,8 @@ test("a model that is not there is not asked for twice, and the sentence says wh
 
 test("room is asked for before the first byte of weights", async ({ page }) => {
   const mounted = server.mount("acme/tiny", hosted());
-  await page.goto(site("scripted", "icon.svg"));
-  await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
-  const result = await page.evaluate(
+  const worker = await openLab(page);
+  const result = await worker.evaluate(
     ([address, size]) => {
       navigator.storage.estimate = async () => ({ quota: 9e6, usage: 4e6 });
       return lab.complete(address, size);

@@ -1,6 +1,6 @@
 // The forms that chunks are kept in, and what becomes of chunks that cannot be read.
 import { randomBytes } from "node:crypto";
-import type { Page } from "@playwright/test";
+import type { Worker } from "@playwright/test";
 import { expect, test } from "./easel_page.ts";
 import { FaultServer, type Hosted, sha256 } from "./fault_server.ts";
 import { Lane } from "./trials.ts";
@@ -9,13 +9,49 @@ import { Lane } from "./trials.ts";
 const CHUNK = (1 << 20) + 1000;
 const UNET = "unet/diffusion_pytorch_model.safetensors";
 
-/** What the browser of the test does with chunks; runs in the page. */
+/** What the browser of the test does with chunks; runs in the worker. */
 const BROWSERS: { name: string; kept: string; prepare: () => void }[] = [
-  { name: "Blobs", kept: "Blob", prepare: () => {} },
+  { name: "files", kept: "file", prepare: () => {} },
   {
-    name: "no Blobs, as it says at once",
+    name: "files that one tab at a time may read, and another one does",
+    kept: "file",
+    prepare: () => {
+      const { createSyncAccessHandle: open } = FileSystemFileHandle.prototype;
+      FileSystemFileHandle.prototype.createSyncAccessHandle = async function (options?: { mode?: string }) {
+        if (options?.mode) throw new DOMException("it is open elsewhere", "NoModificationAllowedError");
+        return open.call(this);
+      };
+    },
+  },
+  {
+    name: "Blobs and no files",
+    kept: "Blob",
+    prepare: () => {
+      Reflect.deleteProperty(FileSystemFileHandle.prototype, "createSyncAccessHandle");
+    },
+  },
+  {
+    name: "Blobs and refuses files",
+    kept: "Blob",
+    prepare: () => {
+      StorageManager.prototype.getDirectory = () =>
+        Promise.reject(new DOMException("not in private windows", "SecurityError"));
+    },
+  },
+  {
+    name: "Blobs and files that cannot be written",
+    kept: "Blob",
+    prepare: () => {
+      FileSystemSyncAccessHandle.prototype.write = () => {
+        throw new DOMException("the disk does not answer", "InvalidStateError");
+      };
+    },
+  },
+  {
+    name: "neither files nor Blobs, as it says at once",
     kept: "ArrayBuffer",
     prepare: () => {
+      Reflect.deleteProperty(FileSystemFileHandle.prototype, "createSyncAccessHandle");
       const { put } = IDBObjectStore.prototype;
       IDBObjectStore.prototype.put = function (value, key) {
         if (value.data instanceof Blob) throw new DOMException("Blobs are not supported", "DataCloneError");
@@ -24,9 +60,10 @@ const BROWSERS: { name: string; kept: string; prepare: () => void }[] = [
     },
   },
   {
-    name: "no Blobs, as it finds when it writes them",
+    name: "neither files nor Blobs, as it finds when it writes them",
     kept: "ArrayBuffer",
     prepare: () => {
+      Reflect.deleteProperty(FileSystemFileHandle.prototype, "createSyncAccessHandle");
       const { put } = IDBObjectStore.prototype;
       const { commit } = IDBTransaction.prototype;
       const refused = new WeakSet<IDBTransaction>();
@@ -53,8 +90,8 @@ function model(): Hosted & { weights: Buffer } {
   return { kind: "hub", files, faults: new Map(), weights };
 }
 
-const hashOfWeights = async (page: Page, address: string) =>
-  (await page.evaluate(([to, size]) => lab.hashes(to, size), [address, CHUNK] as const))[UNET];
+const hashOfWeights = async (worker: Worker, address: string) =>
+  (await worker.evaluate(([to, size]) => lab.hashes(to, size), [address, CHUNK] as const))[UNET];
 
 for (const { name, kept, prepare } of BROWSERS) {
   test(`a browser that keeps ${name}: a damaged chunk is fetched anew, and nothing else`, async ({
@@ -66,19 +103,20 @@ for (const { name, kept, prepare } of BROWSERS) {
     const mounted = server.mount("kept/model", hosted);
     const address = server.address("kept/model");
     try {
-      const page = await new Lane(context).page();
-      await page.evaluate(prepare);
-      const complete = () => page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+      const worker = await new Lane(context).worker();
+      await worker.evaluate(prepare);
+      const complete = () =>
+        worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
       expect(await complete()).toBe("whole");
-      expect(await page.evaluate((to) => lab.formsOf(to), address)).toEqual([kept]);
+      expect(await worker.evaluate((to) => lab.formsOf(to), address)).toEqual([kept]);
       const requests = mounted.seen.length;
-      expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+      expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
       expect(mounted.seen.slice(requests).filter(({ path }) => path.endsWith(UNET))).toEqual([]);
       // In its last part, of which it has a hash of its own.
       const damage = [address, UNET, 1, CHUNK - 1] as const;
-      await page.evaluate(([to, path, index, at]) => lab.damage(to, path, [index], at), damage);
+      await worker.evaluate(([to, path, index, at]) => lab.damage(to, path, [index], at), damage);
       const sent = mounted.sent;
-      expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+      expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
       expect(mounted.sent - sent).toBeGreaterThanOrEqual(CHUNK);
       expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
     } finally {
@@ -94,16 +132,16 @@ test("chunks that were kept as buffers, with one hash each, are read as they are
   const mounted = server.mount("kept/before", hosted);
   const address = server.address("kept/before");
   try {
-    const page = await new Lane(context).page();
-    await page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
-    await page.evaluate((to) => lab.keepAsBefore(to), address);
-    expect(await page.evaluate((to) => lab.formsOf(to), address)).toEqual(["ArrayBuffer"]);
+    const worker = await new Lane(context).worker();
+    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+    await worker.evaluate((to) => lab.keepAsBefore(to), address);
+    expect(await worker.evaluate((to) => lab.formsOf(to), address)).toEqual(["ArrayBuffer"]);
     const requests = mounted.seen.length;
-    expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
     expect(mounted.seen.slice(requests).filter(({ path }) => path.endsWith(UNET))).toEqual([]);
-    await page.evaluate(([to, path]) => lab.damage(to, path, [2]), [address, UNET] as const);
+    await worker.evaluate(([to, path]) => lab.damage(to, path, [2]), [address, UNET] as const);
     const sent = mounted.sent;
-    expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
     expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
   } finally {
     server.close();
@@ -117,10 +155,13 @@ test("a Blob that the browser has lost is fetched anew, or its file is named", a
   const mounted = server.mount("kept/lost", hosted);
   const address = server.address("kept/lost");
   try {
-    const page = await new Lane(context).page();
-    await page.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+    const worker = await new Lane(context).worker();
+    await worker.evaluate(() =>
+      Reflect.deleteProperty(FileSystemFileHandle.prototype, "createSyncAccessHandle"),
+    );
+    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
     const lost = [CHUNK, UNET] as const;
-    await page.evaluate(([size, path]) => {
+    await worker.evaluate(([size, path]) => {
       const { arrayBuffer } = Blob.prototype;
       let isLost = true;
       Blob.prototype.arrayBuffer = async function () {
@@ -132,17 +173,124 @@ test("a Blob that the browser has lost is fetched anew, or its file is named", a
       };
     }, lost);
     const sent = mounted.sent;
-    expect(await hashOfWeights(page, address)).toBe(sha256(hosted.weights));
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
     expect(mounted.sent - sent).toBeGreaterThanOrEqual(CHUNK);
     expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
-    await page.evaluate(() => {
+    await worker.evaluate(() => {
       Blob.prototype.arrayBuffer = () => Promise.reject(new DOMException("it is gone", "NotReadableError"));
     });
     server.close();
-    const failed = hashOfWeights(page, address);
+    const failed = hashOfWeights(worker, address);
     await expect(failed).rejects.toThrow(
       /the kept copy of .* is damaged.* check the network, then load again/,
     );
+  } finally {
+    server.close();
+  }
+});
+
+test("files that are gone or cut off are fetched anew", async ({ context }) => {
+  const server = new FaultServer();
+  await server.open();
+  const hosted = model();
+  const mounted = server.mount("kept/gone", hosted);
+  const address = server.address("kept/gone");
+  try {
+    const worker = await new Lane(context).worker();
+    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+    const files = await worker.evaluate(async (size) => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel chunks");
+      const whole: string[] = [];
+      for await (const [name, handle] of folder) {
+        if (handle instanceof FileSystemFileHandle && (await handle.getFile()).size === size)
+          whole.push(name);
+      }
+      const [gone, cut] = whole.sort();
+      if (!gone || !cut) throw new Error("there are fewer files than chunks");
+      await folder.removeEntry(gone);
+      const handle = await (await folder.getFileHandle(cut)).createSyncAccessHandle();
+      handle.truncate(size - 1);
+      handle.close();
+      return whole.length;
+    }, CHUNK);
+    expect(files).toBe(3);
+    const sent = mounted.sent;
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+    expect(mounted.sent - sent).toBeGreaterThanOrEqual(2 * CHUNK);
+    expect(mounted.sent - sent).toBeLessThan(3 * CHUNK);
+  } finally {
+    server.close();
+  }
+});
+
+test("a disk that takes a part of a chunk is full", async ({ context }) => {
+  const server = new FaultServer();
+  await server.open();
+  server.mount("kept/full", model());
+  const address = server.address("kept/full");
+  try {
+    const worker = await new Lane(context).worker();
+    await worker.evaluate(() => {
+      const { write } = FileSystemSyncAccessHandle.prototype;
+      FileSystemSyncAccessHandle.prototype.write = function (data) {
+        return write.call(this, (data as Uint8Array<ArrayBuffer>).subarray(0, 1000));
+      };
+    });
+    const complete = () => worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+    expect(await complete()).toMatch(/^quota: the browser has no room left to keep the model/);
+  } finally {
+    server.close();
+  }
+});
+
+test("files of a model go with it, and what a closed tab left of others goes at the next visit", async ({
+  context,
+}) => {
+  const server = new FaultServer();
+  await server.open();
+  const addresses = ["kept/stays", "kept/goes"].map((name) => {
+    server.mount(name, model());
+    return server.address(name);
+  });
+  const [stays = "", goes = ""] = addresses;
+  try {
+    const lane = new Lane(context);
+    const complete = async (to: string) => {
+      const size = CHUNK;
+      return (await lane.worker()).evaluate(([at, chunk]) => lab.complete(at, chunk), [to, size] as const);
+    };
+    const count = async () => (await lane.worker()).evaluate(() => lab.countFiles());
+    for (const address of addresses) expect(await complete(address)).toBe("whole");
+    const both = await count();
+    await (await lane.worker()).evaluate((to) => lab.forget(to), goes);
+    expect(await count()).toBe(both / 2);
+    expect(await complete(goes)).toBe("whole");
+    await (await lane.worker()).evaluate((to) => lab.forgetRecords(to), goes);
+    await lane.kill();
+    expect(await (await lane.worker()).evaluate((to) => lab.isWhole(to), stays)).toBe(true);
+    expect(await count()).toBe(both / 2);
+    expect(await complete(stays)).toBe("whole");
+  } finally {
+    server.close();
+  }
+});
+
+test("what is read is right in whatever pieces, though memory is used again", async ({ context }) => {
+  const server = new FaultServer();
+  await server.open();
+  const hosted = model();
+  server.mount("kept/pieces", hosted);
+  const address = server.address("kept/pieces");
+  // Some forty chunks, of which ten are held.
+  const size = Math.floor(CHUNK / 12);
+  try {
+    const worker = await new Lane(context).worker();
+    await worker.evaluate(([to, chunk]) => lab.complete(to, chunk), [address, size] as const);
+    for (const step of [size / 3, size, 2.5 * size, 14 * size, 40 * size].map(Math.floor)) {
+      const asked = [address, UNET, size, step] as const;
+      const found = await worker.evaluate((given) => lab.readInTurns(...given), asked);
+      expect(found, `${step} bytes at a time`).toBe(sha256(hosted.weights));
+    }
   } finally {
     server.close();
   }

@@ -7,14 +7,21 @@ export async function flipKeptByte(path: string): Promise<void> {
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
     });
+  const hashed = async (text: string) => {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+    return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  };
   const database = await settled(indexedDB.open("easel"));
-  const chunks = () => database.transaction("chunks", "readwrite").objectStore("chunks");
-  const keys = await settled(chunks().getAllKeys());
-  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1);
-  if (!key) throw new Error("no such chunk is kept");
-  const record = await settled(chunks().get(key));
-  const bytes = new Uint8Array(await record.data.arrayBuffer());
-  bytes.set([(bytes[5] ?? 0) ^ 4], 5);
-  await settled(chunks().put({ ...record, data: new Blob([bytes]) }, key));
+  const keys = await settled(database.transaction("chunks").objectStore("chunks").getAllKeys());
   database.close();
+  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1);
+  if (!Array.isArray(key)) throw new Error("no such chunk is kept");
+  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel chunks");
+  const name = `${await hashed(String(key[0]))}.${await hashed(path)}.1`;
+  const file = await folder.getFileHandle(name);
+  const bytes = new Uint8Array(await (await file.getFile()).arrayBuffer());
+  bytes.set([(bytes[5] ?? 0) ^ 4], 5);
+  const writing = await file.createWritable();
+  await writing.write(bytes);
+  await writing.close();
 }

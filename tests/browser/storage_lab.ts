@@ -1,6 +1,7 @@
-// Runs in a page of its own: the worker's downloads and store, with small chunks and short waits.
+// A worker with the downloads and the store of the real one, with small chunks and short waits.
 import { asEaselError } from "../../www/src/shared/errors.ts";
 import type { GivenFile, QuantChoice } from "../../www/src/shared/protocol.ts";
+import { sha256Hex } from "../../www/src/worker/digest.ts";
 import { contentRange } from "../../www/src/worker/file_bytes.ts";
 import { Host } from "../../www/src/worker/host.ts";
 import { listKept } from "../../www/src/worker/kept.ts";
@@ -19,6 +20,19 @@ declare global {
   /** Told when files fall silent. */
   var noteSilence: (() => void) | undefined;
 }
+
+/** A method of the laboratory to be called. */
+export interface ToLab {
+  id: number;
+  name: string;
+  args: unknown[];
+}
+
+/** What it gave, or what the page shall be told of meanwhile. */
+export type FromLab =
+  | { id: number; result: unknown }
+  | { id: number; error: string }
+  | { note: "noteReceived" | "noteSilence"; args: unknown[] };
 
 const PATIENCE = {
   attempts: 4,
@@ -115,7 +129,7 @@ const tools: PackingTools = {
     return (isCheckpoint ? Transcoder.ofCheckpoint : Transcoder.ofPart)(path, header, size, quant);
   },
   makeHash: async (saved) => {
-    if (!Lab.hashesBeside)
+    if (!hashesBeside)
       return new DirectHash((await engine()).FileHash.create(saved && new Uint8Array(saved)));
     const worker = new Worker(new URL("./hash_lab.ts", import.meta.url), { type: "module" });
     return WorkerHash.begin(worker, undefined, saved);
@@ -132,7 +146,7 @@ function provider(
   return quant === undefined ? published : new PackingProvider(published, quant, tools);
 }
 
-type ChunkRecord = { data: ArrayBuffer | Blob };
+type ChunkRecord = { data?: ArrayBuffer | Blob };
 type RecordKey = [address: string, path: string, index: number];
 
 /** Shows every chunk's record to `use`, and puts what that gives in its place. */
@@ -162,9 +176,15 @@ async function eachRecord(
   opening.result.close();
 }
 
+/** Whether sources are hashed in a worker, as in the page; to start one takes long. */
+let hashesBeside = false;
+
 const Lab = {
-  /** Whether sources are hashed in a worker, as in the page; to start one takes long. */
-  hashesBeside: false,
+  async ready(): Promise<void> {},
+
+  async hashBeside(): Promise<void> {
+    hashesBeside = true;
+  },
 
   /** Completes a model; the code of the error that ended it, or "whole". */
   complete(address: string, chunkSize: number, token?: string, quant?: QuantChoice): Promise<string> {
@@ -194,8 +214,29 @@ const Lab = {
   /** What the data of a model's chunks are in the browser's storage. */
   async formsOf(address: string): Promise<string[]> {
     const forms = new Set<string>();
-    await eachRecord(address, ({ data }) => void forms.add(data.constructor.name));
+    await eachRecord(address, ({ data }) => void forms.add(data?.constructor.name ?? "file"));
     return [...forms];
+  },
+
+  /** How many files chunks are in. */
+  async countFiles(): Promise<number> {
+    await Store.open();
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel chunks");
+    let count = 0;
+    for await (const _ of folder.keys()) count += 1;
+    return count;
+  },
+
+  async forget(address: string): Promise<void> {
+    await (await Store.open()).dropModel(address);
+  },
+
+  /** Forgets a model as a tab does that is closed in the middle of it. */
+  async forgetRecords(address: string): Promise<void> {
+    const { removeEntry } = FileSystemDirectoryHandle.prototype;
+    FileSystemDirectoryHandle.prototype.removeEntry = () => Promise.reject(new DOMException("closed"));
+    await (await Store.open()).dropModel(address);
+    FileSystemDirectoryHandle.prototype.removeEntry = removeEntry;
   },
 
   /** Makes of a model's chunks what they were before there were Blobs and hashes of parts. */
@@ -233,10 +274,29 @@ const Lab = {
     const found: Record<string, string> = {};
     for (const { path, size } of plan?.files ?? []) {
       const bytes = new Blob((await source.read(path, 0, size)) as Uint8Array<ArrayBuffer>[]);
-      const digest = await crypto.subtle.digest("SHA-256", await bytes.arrayBuffer());
-      found[path] = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+      found[path] = await sha256Hex(await bytes.arrayBuffer());
     }
     return found;
+  },
+
+  /** SHA-256 of a file that is read at two places in turns, so many bytes at a time. */
+  async readInTurns(address: string, path: string, chunkSize: number, step: number): Promise<string> {
+    const how = options(chunkSize);
+    const source = await ModelSource.open(provider(address, how, undefined), how);
+    const size = (await source.size(path)) ?? 0;
+    const bytes = new Uint8Array(size);
+    const part = async (start: number, end: number) => {
+      for (let at = start; at < end; at += step) {
+        const pieces = await source.read(path, at, Math.min(end, at + step));
+        let to = at;
+        for (const piece of pieces) {
+          bytes.set(piece, to);
+          to += piece.length;
+        }
+      }
+    };
+    await Promise.all([part(0, size >> 1), part(size >> 1, size)]);
+    return sha256Hex(bytes);
   },
 
   /** What the list of models says that a model was packed to. */
@@ -251,3 +311,15 @@ const Lab = {
   },
 };
 globalThis.lab = Lab;
+
+const post = (message: FromLab) => postMessage(message);
+globalThis.noteReceived = (...args) => post({ note: "noteReceived", args });
+globalThis.noteSilence = (...args) => post({ note: "noteSilence", args });
+
+addEventListener("message", ({ data: { id, name, args } }: MessageEvent<ToLab>) => {
+  const method = Lab[name as keyof typeof Lab] as (...args: unknown[]) => Promise<unknown>;
+  method.apply(Lab, args).then(
+    (result) => post({ id, result }),
+    (error: unknown) => post({ id, error: asEaselError(error).message }),
+  );
+});

@@ -1,5 +1,5 @@
 // What trials with failing hosts have in common: chance, faults, and pages that are closed in the middle.
-import type { BrowserContext, Page } from "@playwright/test";
+import type { BrowserContext, Page, Worker } from "@playwright/test";
 import { site } from "./easel_page.ts";
 import type { Fault, FaultServer, Hosted, Mounted } from "./fault_server.ts";
 
@@ -80,6 +80,19 @@ export class Arrivals {
   }
 }
 
+/** Opens the page of the laboratory; returns its worker, where the storage is. */
+export async function openLab(page: Page): Promise<Worker> {
+  await page.goto(site("scripted", "icon.svg"));
+  await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
+  return labWorker(page);
+}
+
+function labWorker(page: Page): Worker {
+  const worker = page.workers()[0];
+  if (!worker) throw new Error("the laboratory has no worker");
+  return worker;
+}
+
 /** A page that trials use one after another, and that is closed now and then. */
 export class Lane {
   readonly #context: BrowserContext;
@@ -90,14 +103,18 @@ export class Lane {
     this.#context = context;
   }
 
+  /** The worker of the laboratory in the page. */
+  async worker(): Promise<Worker> {
+    return labWorker(await this.page());
+  }
+
   async page(): Promise<Page> {
     if (this.#page) return this.#page;
     const page = await this.#context.newPage();
     await page.exposeFunction("noteReceived", (path: string, start: number, length: number) =>
       this.arrivals?.note(path, start, length),
     );
-    await page.goto(site("scripted", "icon.svg"));
-    await page.evaluate((address) => import(address), site("scripted", "storage_lab.js"));
+    await openLab(page);
     this.#page = page;
     return page;
   }

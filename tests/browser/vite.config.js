@@ -12,7 +12,7 @@ export default mergeConfig(
     build: {
       outDir: here("../../build/scripted"),
       rolldownOptions: {
-        input: { storage_lab: here("storage_lab.ts") },
+        input: { storage_lab: here("storage_lab_page.ts") },
         output: {
           entryFileNames: ({ name }) => (name === "storage_lab" ? "[name].js" : "assets/[name]-[hash].js"),
         },

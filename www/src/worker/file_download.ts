@@ -1,6 +1,7 @@
 // One file from its place into the store: what is kept stays, what is missing or damaged is fetched.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { asEaselError, EaselError } from "../shared/errors.ts";
+import type { Memory } from "./chunk_files.ts";
 import { hex, partHashes } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
@@ -159,14 +160,15 @@ async function* inChunks(bytes: AsyncIterable<Uint8Array>, chunkSize: number): A
   if (filled > 0) yield buffer.buffer.slice(0, filled);
 }
 
-/** A kept chunk, unless it is not there, not of its length, or not what it was when it was kept. */
+/** A kept chunk, unless it is not there, not of its length, or not what it was when it was kept; see `Store.chunk`. */
 export async function intactChunk(
   store: Store,
   address: string,
   file: PlannedFile,
   index: number,
+  memory?: Memory,
 ): Promise<Chunk | undefined> {
-  const chunk = await store.chunk(address, [file.path, index]);
+  const chunk = await store.chunk(address, [file.path, index], memory);
   const length = Math.min(file.chunkSize, file.size - index * file.chunkSize);
   if (chunk?.data.byteLength !== length) return undefined;
   return (await isIntact(chunk)) ? chunk : undefined;

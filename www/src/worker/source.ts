@@ -1,13 +1,22 @@
 import type { Source } from "easel-wasm";
 import { asEaselError, EaselError } from "../shared/errors.ts";
+import { Buffers } from "./buffers.ts";
 import { chunkCount, intactChunk } from "./file_download.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
 import type { Plan, PlannedFile } from "./plan.ts";
 import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
-/** Chunks that are fetched ahead, and that are held at most. */
+/** Chunks that are fetched ahead, and that are held at most while nobody reads them. */
 const [AHEAD, HELD] = [3, 10];
+
+/** A chunk that was read lately or is being read ahead. */
+interface HeldChunk {
+  chunk: Promise<Chunk>;
+  /** How many are reading it; its memory is used again once nobody does and it is not held any more. */
+  readers: number;
+  isHeld: boolean;
+}
 
 function nameOf({ path }: PlannedFile, index: number): string {
   return `${index} ${path}`;
@@ -24,8 +33,9 @@ export class ModelSource implements Source {
   readonly #download: ModelDownload;
   readonly #files: Map<string, PlannedFile>;
   readonly #checked = new Set<string>();
-  /** Chunks that were read lately or are being read ahead, the latest last. */
-  readonly #recent = new Map<string, Promise<Chunk>>();
+  /** The latest last. */
+  readonly #recent = new Map<string, HeldChunk>();
+  readonly #buffers = new Buffers(AHEAD + 1);
   /** Ends when nothing is being mended. */
   #mended: Promise<unknown> = Promise.resolve();
 
@@ -59,13 +69,17 @@ export class ModelSource implements Source {
     return this.#files.get(path)?.size;
   }
 
+  /** The bytes, which must be copied before the browser goes on: their memory is then used again. */
   async read(path: string, start: number, end: number): Promise<Uint8Array[]> {
     const file = this.#files.get(path);
     if (!file) throw new EaselError("file_not_found", `${path} is missing from the model`);
     if (!(start >= 0 && start <= end && end <= file.size)) {
       throw new EaselError("internal", `${path} has ${file.size} bytes; ${start} to ${end} were asked for`);
     }
-    const chunks = await Promise.all(this.#chunks(file, start, end));
+    const held = this.#chunks(file, start, end);
+    const chunks = await Promise.all(held.map(({ chunk }) => chunk)).finally(() => {
+      for (const chunk of held) this.#endReading(chunk);
+    });
     return chunks.map(({ data }, number) => {
       const from = number === 0 ? start % file.chunkSize : 0;
       const before = number * file.chunkSize - (start % file.chunkSize);
@@ -75,31 +89,50 @@ export class ModelSource implements Source {
 
   /**
    * Tensors lie one after another, and are asked for nearly in that order or in turns at a few places. So some chunks are
-   * held, and those after ones that were come to in order are fetched and compared with their hashes meanwhile.
+   * held, and those after ones that were come to in order are fetched and compared with their hashes meanwhile. Those
+   * that are returned are being read from now on.
    */
-  #chunks(file: PlannedFile, start: number, end: number): Promise<Chunk>[] {
+  #chunks(file: PlannedFile, start: number, end: number): HeldChunk[] {
     const [first, behind] = [Math.floor(start / file.chunkSize), Math.ceil(end / file.chunkSize)];
     const inOrder = first === 0 || this.#recent.has(nameOf(file, first - 1));
-    const chunks: Promise<Chunk>[] = [];
-    for (let index = first; index < behind; index += 1) chunks.push(this.#held(file, index));
+    const chunks: HeldChunk[] = [];
+    for (let index = first; index < behind; index += 1) {
+      const chunk = this.#held(file, index);
+      chunk.readers += 1;
+      chunks.push(chunk);
+    }
     const ahead = inOrder ? Math.min(behind + AHEAD, chunkCount(file)) : 0;
-    // Whoever comes to a chunk hears of its failure; until then nobody does.
-    for (let index = behind; index < ahead; index += 1) this.#held(file, index).catch(() => {});
+    for (let index = behind; index < ahead; index += 1) this.#held(file, index);
     return chunks;
   }
 
-  #held(file: PlannedFile, index: number): Promise<Chunk> {
+  #held(file: PlannedFile, index: number): HeldChunk {
     const key = nameOf(file, index);
-    const chunk = this.#recent.get(key) ?? this.#readChunk(file, index);
+    const held = this.#recent.get(key) ?? { chunk: this.#readChunk(file, index), readers: 0, isHeld: true };
     this.#recent.delete(key);
-    this.#recent.set(key, chunk);
-    for (const oldest of this.#recent.keys()) {
+    this.#recent.set(key, held);
+    for (const [oldest, chunk] of this.#recent) {
       if (this.#recent.size <= HELD) break;
-      this.#recent.delete(oldest);
+      this.#letGo(oldest, chunk);
     }
-    // What failed may be right the next time.
-    chunk.catch(() => this.#recent.get(key) === chunk && this.#recent.delete(key));
-    return chunk;
+    // What failed may be right the next time. Whoever comes to it hears of the failure; until then nobody does.
+    held.chunk.catch(() => this.#recent.get(key) === held && this.#letGo(key, held));
+    return held;
+  }
+
+  #letGo(key: string, chunk: HeldChunk): void {
+    this.#recent.delete(key);
+    chunk.isHeld = false;
+    this.#recycle(chunk);
+  }
+
+  #endReading(chunk: HeldChunk): void {
+    chunk.readers -= 1;
+    this.#recycle(chunk);
+  }
+
+  #recycle({ chunk, readers, isHeld }: HeldChunk): void {
+    if (readers === 0 && !isHeld) chunk.then(({ data }) => this.#buffers.give(data)).catch(() => {});
   }
 
   async #readChunk(file: PlannedFile, index: number): Promise<Chunk> {
@@ -124,8 +157,9 @@ export class ModelSource implements Source {
   /** A chunk is compared with its hash when it is read first. */
   async #intact(file: PlannedFile, index: number): Promise<Chunk | undefined> {
     const key = `${index} ${file.path}`;
-    if (this.#checked.has(key)) return this.#store.chunk(this.#address, [file.path, index]);
-    const chunk = await intactChunk(this.#store, this.#address, file, index);
+    const memory = (bytes: number) => this.#buffers.take(bytes);
+    if (this.#checked.has(key)) return this.#store.chunk(this.#address, [file.path, index], memory);
+    const chunk = await intactChunk(this.#store, this.#address, file, index, memory);
     if (chunk) this.#checked.add(key);
     return chunk;
   }

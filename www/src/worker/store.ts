@@ -1,6 +1,8 @@
-// Models in IndexedDB. A model is a record, files and chunks: a file's record is written after its last chunk, and the
-// model's record says that it is whole after its last file. Chunks without a file's record are what a download left.
+// Models in IndexedDB, and the bytes of their chunks in files where the browser has them. A model is a record, files and
+// chunks: a file's record is written after its last chunk, and the model's record says that it is whole after its last
+// file. Chunks without a file's record are what a download left.
 import { asEaselError, EaselError } from "../shared/errors.ts";
+import { ChunkFiles, type Memory } from "./chunk_files.ts";
 import type { Plan } from "./plan.ts";
 
 /** What is known of a model of which anything is kept. */
@@ -31,11 +33,11 @@ export interface Chunk {
 }
 
 /**
- * A chunk as it is kept. A Blob is read at twice the speed of a buffer, which is copied out of its record; buffers are
- * what chunks were kept as before, and what browsers take that keep no Blobs.
+ * A chunk as it is kept: with its bytes, or without them where they are a file. Where there are no files, a Blob is read
+ * at twice the speed of a buffer, which is copied out of its record; buffers are for browsers that keep no Blobs.
  */
 interface KeptChunk extends Omit<Chunk, "data"> {
-  data: ArrayBuffer | Blob;
+  data?: ArrayBuffer | Blob;
 }
 
 /** Place of a chunk: path of its file and number in it. */
@@ -52,11 +54,13 @@ let opened: Promise<Store> | undefined;
 /** Every model of this origin, by address. */
 export class Store {
   readonly #db: IDBDatabase;
+  readonly #chunkFiles: ChunkFiles | undefined;
   /** Private windows of some browsers refuse to keep any. */
   #keepsBlobs = true;
 
-  private constructor(db: IDBDatabase) {
+  private constructor(db: IDBDatabase, chunkFiles: ChunkFiles | undefined) {
     this.#db = db;
+    this.#chunkFiles = chunkFiles;
   }
 
   static open(): Promise<Store> {
@@ -81,7 +85,9 @@ export class Store {
       opened = undefined;
       db.close();
     };
-    return new Store(db);
+    const store = new Store(db, await ChunkFiles.open());
+    await store.#chunkFiles?.removeAllBut(() => store.addresses());
+    return store;
   }
 
   async addresses(): Promise<string[]> {
@@ -105,26 +111,51 @@ export class Store {
     return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
-  /** `undefined` for a chunk that is not kept, or that the browser has lost since. */
-  async chunk(address: string, [path, index]: ChunkKey): Promise<Chunk | undefined> {
-    const key = [address, path, index];
-    const kept = await this.#get(CHUNKS, (store) => store.get(key) as IDBRequest<KeptChunk | undefined>);
+  /** `undefined` for a chunk that is not kept, or that the browser has lost since; it is in `memory` if that may be. */
+  async chunk(
+    address: string,
+    key: ChunkKey,
+    memory: Memory = (bytes) => new ArrayBuffer(bytes),
+  ): Promise<Chunk | undefined> {
+    const place = [address, ...key];
+    const kept = await this.#get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
     if (!kept) return undefined;
     const { data, ...rest } = kept;
-    if (!(data instanceof Blob)) return { ...rest, data };
-    const bytes = await data.arrayBuffer().catch(() => undefined);
+    const bytes = await (data instanceof Blob
+      ? data.arrayBuffer().catch(() => undefined)
+      : (data ?? this.#chunkFiles?.read(address, key, memory)));
     return bytes && { ...rest, data: bytes };
   }
 
-  async putChunk(address: string, [path, index]: ChunkKey, chunk: Chunk): Promise<void> {
-    const put = (data: KeptChunk["data"]) =>
-      this.#change([CHUNKS], (stores) => stores(CHUNKS).put({ ...chunk, data }, [address, path, index]));
-    if (!this.#keepsBlobs) return put(chunk.data);
+  async putChunk(address: string, key: ChunkKey, { data: bytes, ...rest }: Chunk): Promise<void> {
+    const put = (data?: KeptChunk["data"]) =>
+      this.#change([CHUNKS], (stores) =>
+        stores(CHUNKS).put({ ...rest, ...(data && { data }) }, [address, ...key]),
+      );
+    if (await this.#wroteFile(address, key, bytes)) return put();
+    return this.#putRecord(bytes, put);
+  }
+
+  /** Whether the bytes are in a file now; throws when there is no room for them. */
+  async #wroteFile(address: string, key: ChunkKey, data: ArrayBuffer): Promise<boolean> {
+    if (!this.#chunkFiles) return false;
     try {
-      await put(new Blob([chunk.data]));
+      await this.#chunkFiles.write(address, key, data);
+      return true;
+    } catch (cause) {
+      const error = storageError(cause);
+      if (error.code === "quota") throw error;
+      return false;
+    }
+  }
+
+  async #putRecord(bytes: ArrayBuffer, put: (data: ArrayBuffer | Blob) => Promise<void>): Promise<void> {
+    if (!this.#keepsBlobs) return put(bytes);
+    try {
+      await put(new Blob([bytes]));
     } catch (error) {
       if (asEaselError(error).code === "quota") throw error;
-      await put(chunk.data);
+      await put(bytes);
       this.#keepsBlobs = false;
     }
   }
@@ -135,7 +166,7 @@ export class Store {
     return (keys as [string, string, number][]).map(([, file, index]) => [file, index]);
   }
 
-  /** Forgets chunks, and that their file and model were whole. */
+  /** Forgets chunks, and that their file and model were whole. Their bytes stay until others are in their places. */
   async dropChunks(address: string, keys: readonly ChunkKey[]): Promise<void> {
     const record = await this.model(address);
     await this.#change([MODELS, FILES, CHUNKS], (stores) => {
@@ -148,20 +179,22 @@ export class Store {
   }
 
   /** Forgets a file and whatever chunks of it there are. */
-  dropFile(address: string, path: string): Promise<void> {
-    return this.#change([FILES, CHUNKS], (stores) => {
+  async dropFile(address: string, path: string): Promise<void> {
+    await this.#change([FILES, CHUNKS], (stores) => {
       stores(FILES).delete([address, path]);
       stores(CHUNKS).delete(below(address, path));
     });
+    await this.#chunkFiles?.remove(address, path);
   }
 
   /** Forgets a model. */
-  dropModel(address: string): Promise<void> {
-    return this.#change([MODELS, FILES, CHUNKS], (stores) => {
+  async dropModel(address: string): Promise<void> {
+    await this.#change([MODELS, FILES, CHUNKS], (stores) => {
       stores(MODELS).delete(address);
       stores(FILES).delete(below(address));
       stores(CHUNKS).delete(below(address));
     });
+    await this.#chunkFiles?.remove(address);
   }
 
   #get<T>(name: string, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {

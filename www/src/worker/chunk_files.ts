@@ -1,0 +1,121 @@
+// Chunks as files in the folder that browsers give to a site: a worker reads them several times faster than records of
+// IndexedDB, which another process copies first. The records alone tell which chunks there are.
+import { sha256Hex } from "./digest.ts";
+import type { ChunkKey } from "./store.ts";
+
+const FOLDER = "easel chunks";
+
+/** Gives memory for so many bytes. */
+export type Memory = (bytes: number) => ArrayBuffer;
+
+/** Lets several tabs read a file at a time; browsers that know no modes let one. */
+type OpenHandle = (options: { mode: "read-only" }) => Promise<FileSystemSyncAccessHandle>;
+
+/** One file for each chunk, named for model, file and number. */
+export class ChunkFiles {
+  readonly #folder: FileSystemDirectoryHandle;
+  /** Of addresses and paths, which may hold what names of files may not. */
+  readonly #names = new Map<string, Promise<string>>();
+  readonly #asked = new Set<FileSystemFileHandle>();
+
+  private constructor(folder: FileSystemDirectoryHandle) {
+    this.#folder = folder;
+  }
+
+  /** `undefined` where a browser has no such files, as in some private windows, and outside of workers. */
+  static async open(): Promise<ChunkFiles | undefined> {
+    if (!("createSyncAccessHandle" in (globalThis.FileSystemFileHandle?.prototype ?? {}))) return undefined;
+    try {
+      const all = await navigator.storage.getDirectory();
+      return new ChunkFiles(await all.getDirectoryHandle(FOLDER, { create: true }));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Writes a chunk; it is on the device when this resolves. */
+  async write(address: string, key: ChunkKey, data: ArrayBuffer): Promise<void> {
+    const file = await this.#folder.getFileHandle(await this.#nameOf(address, ...key), { create: true });
+    const handle = await this.#asking(file, () => file.createSyncAccessHandle());
+    try {
+      handle.truncate(0);
+      if (handle.write(new Uint8Array(data)) !== data.byteLength) {
+        throw new DOMException("only a part was written", "QuotaExceededError");
+      }
+      handle.flush();
+    } finally {
+      handle.close();
+    }
+  }
+
+  /** What was written, in `memory`; `undefined` where it cannot be read. */
+  async read(address: string, key: ChunkKey, memory: Memory): Promise<ArrayBuffer | undefined> {
+    const name = await this.#nameOf(address, ...key);
+    const file = await this.#folder.getFileHandle(name).catch(() => undefined);
+    if (!file) return undefined;
+    const open: OpenHandle = file.createSyncAccessHandle.bind(file);
+    const handle = await this.#asking(file, () => open({ mode: "read-only" })).catch(() => undefined);
+    if (!handle) return this.#readAsBlob(file);
+    try {
+      const data = memory(handle.getSize());
+      return handle.read(new Uint8Array(data)) === data.byteLength ? data : undefined;
+    } catch {
+      return undefined;
+    } finally {
+      handle.close();
+    }
+  }
+
+  /** For a file that another tab is reading. */
+  async #readAsBlob(file: FileSystemFileHandle): Promise<ArrayBuffer | undefined> {
+    const blob = await this.#asking(file, () => file.getFile()).catch(() => undefined);
+    return blob?.arrayBuffer().catch(() => undefined);
+  }
+
+  /** Waits for what is asked of a file. In Chromium no answer ever comes if the garbage collector takes the file meanwhile. */
+  async #asking<T>(file: FileSystemFileHandle, ask: () => Promise<T>): Promise<T> {
+    this.#asked.add(file);
+    try {
+      return await ask();
+    } finally {
+      this.#asked.delete(file);
+    }
+  }
+
+  /** Removes the chunks of a model or of one of its files. What a tab is reading stays until `removeAllBut`. */
+  async remove(address: string, path?: string): Promise<void> {
+    const name = await this.#nameOf(address, path);
+    await this.#removeFiles((await this.#files()).filter((found) => found.startsWith(`${name}.`)));
+  }
+
+  /** Removes what is left of all models but those that `known` tells, by tabs that were closed while they deleted one. */
+  async removeAllBut(known: () => Promise<string[]>): Promise<void> {
+    // A model is known before it has files: one that begins right now is told of, since its files are looked up first.
+    const files = await this.#files();
+    const kept = new Set(await Promise.all((await known()).map((address) => this.#nameOf(address))));
+    await this.#removeFiles(files.filter((name) => !kept.has(name.split(".")[0] ?? "")));
+  }
+
+  async #files(): Promise<string[]> {
+    const names: string[] = [];
+    for await (const name of this.#folder.keys()) names.push(name);
+    return names;
+  }
+
+  async #removeFiles(names: readonly string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.#folder.removeEntry(name).catch(() => {})));
+  }
+
+  async #nameOf(...parts: (string | number | undefined)[]): Promise<string> {
+    const names = parts.map((part) => (typeof part === "string" ? this.#hashed(part) : part?.toString()));
+    return (await Promise.all(names)).filter((name) => name !== undefined).join(".");
+  }
+
+  #hashed(text: string): Promise<string> {
+    const known = this.#names.get(text);
+    if (known) return known;
+    const name = sha256Hex(new TextEncoder().encode(text));
+    this.#names.set(text, name);
+    return name;
+  }
+}
