@@ -17,6 +17,7 @@ import torch
 
 STAGES = {
     "vae": autoencoder.train,
+    "decoder": autoencoder.train_decoder,
     "pool": pool.fill,
     "text": text.train,
     "unet": diffusion.train,

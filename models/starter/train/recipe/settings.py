@@ -104,6 +104,8 @@ class Preset:
     # Parts of the kinds of scenes in the pool.
     kinds: dict[str, float]
     autoencoder: AutoencoderSettings
+    # The decoder alone, after the autoencoder.
+    decoder: Training
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
@@ -126,6 +128,7 @@ BUDGET = Preset(
         norm_num_groups=4,
         crop=128,
     ),
+    decoder=Training(Length(minutes=1), batch=32, rate=5e-4),
     text=TextSettings(
         training=Training(Length(steps=2500), batch=512, rate=1.5e-3),
         hidden_size=256,
@@ -159,6 +162,7 @@ CPU = Preset(
         norm_num_groups=1,
         crop=64,
     ),
+    decoder=Training(Length(minutes=30), batch=8, rate=5e-4),
     text=TextSettings(
         training=Training(Length(minutes=3), batch=96, rate=1.5e-3),
         hidden_size=192,
@@ -196,6 +200,7 @@ def _smoke() -> Preset:
             block_out_channels=(32, 32, 32),
             crop=16,
         ),
+        decoder=brief(CPU.decoder),
         text=replace(
             CPU.text,
             training=brief(CPU.text.training),
