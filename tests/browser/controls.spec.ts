@@ -42,6 +42,20 @@ test("effort writes the numbers that suit the model, and follows them", async ({
   await expect(page.getByLabel("Steps")).toHaveValue(String(SCRIPTED_MODEL.steps / 2));
 });
 
+test("a negative prompt without guidance is said to have no effect", async ({ easel }) => {
+  const { page } = easel;
+  const note = page.getByText("needs a guidance above 1");
+  await open(easel);
+  await easel.ready();
+  await page.getByText("Advanced", { exact: true }).click();
+  await page.getByLabel("Guidance").fill("1");
+  await expect(note).toBeHidden();
+  await page.getByLabel("Negative prompt").fill("blurry");
+  await expect(note).toBeVisible();
+  await page.getByLabel("Guidance").fill("1.5");
+  await expect(note).toBeHidden();
+});
+
 test("styles are words in the prompt, and go again", async ({ easel }) => {
   const { page } = easel;
   const prompt = page.getByLabel("Prompt", { exact: true });

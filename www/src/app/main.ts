@@ -7,6 +7,7 @@ import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from 
 import { deviceChoice, locationOf, readLocation, starterModel, type Wish } from "./location.ts";
 import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
+import { setUpNegativeNote } from "./negative_note.ts";
 import { OfflineUse } from "./offline.ts";
 import { keepOpen } from "./open_panels.ts";
 import { setUpPictures, takeLink } from "./pictures.ts";
@@ -107,6 +108,7 @@ function refuse(error: unknown): void {
 
 setUpTheme();
 setUpForm();
+setUpNegativeNote();
 setUpWeightKeys();
 setUpShortcuts(
   () => app?.generate(),
