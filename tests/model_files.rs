@@ -1,10 +1,17 @@
-//! Every golden model and the bundled one: configurations are accepted, weights are found and readable.
+//! Every golden model and the bundled one: configurations are accepted, weights are found and readable, from the
+//! beginning of a file to its end.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
+use std::rc::Rc;
 
 use cubecl::future::block_on;
 use easel::config::{self, ClipTextConfig, ModelIndex, UNet2DConditionConfig, VaeConfig};
-use easel::weights::source::FolderSource;
+use easel::hardware::{Choice, Faults, Hardware};
+use easel::pipeline::Pipeline;
+use easel::weights::source::{FolderSource, LocalBoxFuture, Source};
 use easel::weights::{Prefer, Weights};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -56,5 +63,46 @@ fn all_models_are_read() -> Result<(), Box<dyn Error>> {
     }
     assert!(count > 0, "there are no golden models");
     block_on(read(&format!("{ROOT}/models/starter")))?;
+    Ok(())
+}
+
+/// A folder, and where its files were read.
+struct Watched {
+    folder: FolderSource,
+    reads: Rc<RefCell<BTreeMap<String, Vec<u64>>>>,
+}
+
+impl Source for Watched {
+    fn size<'a>(&'a self, path: &'a str) -> LocalBoxFuture<'a, easel::error::Result<Option<u64>>> {
+        self.folder.size(path)
+    }
+
+    fn read<'a>(
+        &'a self,
+        path: &'a str,
+        range: Range<u64>,
+    ) -> LocalBoxFuture<'a, easel::error::Result<Vec<u8>>> {
+        self.reads.borrow_mut().entry(path.to_owned()).or_default().push(range.start);
+        self.folder.read(path, range)
+    }
+}
+
+/// What the page reads ahead is what is asked for next.
+#[test]
+fn weights_are_read_in_the_order_of_the_file() -> Result<(), Box<dyn Error>> {
+    for model in ["sd1", "sd2-v", "bk", "inpainting", "lcm", "fp16", "sdxl-turbo"] {
+        let reads = Rc::default();
+        let folder = FolderSource::new(format!("{ROOT}/tests/goldens/models/{model}"));
+        let source = Watched { folder, reads: Rc::clone(&reads) };
+        let hardware = Rc::new(block_on(Hardware::open(Choice::Cpu, Faults::default()))?);
+        block_on(Pipeline::load(Box::new(source), hardware, Prefer::Half, |_| ()))?;
+        let reads = reads.borrow();
+        let of_weights = |path: &&String| path.ends_with(".safetensors") && !path.starts_with("text_encoder");
+        let files: Vec<_> = reads.keys().filter(of_weights).collect();
+        assert!(files.len() >= 2, "{model}: {files:?}");
+        for path in files {
+            assert!(reads[path].is_sorted(), "{model}/{path}: {:?}", reads[path]);
+        }
+    }
     Ok(())
 }

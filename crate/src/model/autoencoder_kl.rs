@@ -67,26 +67,25 @@ impl Decoder {
         let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let latent = config.latent_channels;
-        let mut stages = Vec::with_capacity(channels.len());
-        for (i, outputs) in channels.iter().enumerate() {
-            let inputs = channels[i.saturating_sub(1)];
-            let resize = (i + 1 < channels.len()).then_some("upsamplers.0.conv");
-            let place = root.at(format!("up_blocks.{i}"));
-            let count = config.layers_per_block + 1;
-            stages.push(Stage::load(&place, (inputs, *outputs), count, resize, groups).await?);
-        }
         Ok(Self {
             groups,
+            conv_in: root.at("conv_in").conv3x3(latent, first).await?,
+            conv_norm_out: root.at("conv_norm_out").norm(last).await?,
+            conv_out: root.at("conv_out").conv3x3(last, config.out_channels).await?,
+            mid: Mid::load(&root.at("mid_block"), first, config.mid_block_add_attention, groups).await?,
+            stages: Stage::load_all(
+                &root,
+                ["up_blocks", "upsamplers"],
+                &channels,
+                config.layers_per_block + 1,
+                groups,
+            )
+            .await?,
             post_quant_conv: if config.use_post_quant_conv {
                 Some(top.at("post_quant_conv").linear(latent, latent).await?)
             } else {
                 None
             },
-            conv_in: root.at("conv_in").conv3x3(latent, first).await?,
-            mid: Mid::load(&root.at("mid_block"), first, config.mid_block_add_attention, groups).await?,
-            stages,
-            conv_norm_out: root.at("conv_norm_out").norm(last).await?,
-            conv_out: root.at("conv_out").conv3x3(last, config.out_channels).await?,
         })
     }
 
@@ -120,22 +119,20 @@ impl Encoder {
         let channels = &config.block_out_channels;
         let (first, last) = (channels[0], channels[channels.len() - 1]);
         let moments = config.latent_channels * 2;
-        let mut stages = Vec::with_capacity(channels.len());
-        for (i, outputs) in channels.iter().enumerate() {
-            let inputs = channels[i.saturating_sub(1)];
-            let resize = (i + 1 < channels.len()).then_some("downsamplers.0.conv");
-            let place = root.at(format!("down_blocks.{i}"));
-            stages.push(
-                Stage::load(&place, (inputs, *outputs), config.layers_per_block, resize, groups).await?,
-            );
-        }
         Ok(Self {
             groups,
             conv_in: root.at("conv_in").conv3x3(config.in_channels, first).await?,
-            stages,
-            mid: Mid::load(&root.at("mid_block"), last, config.mid_block_add_attention, groups).await?,
             conv_norm_out: root.at("conv_norm_out").norm(last).await?,
             conv_out: root.at("conv_out").conv3x3(last, moments).await?,
+            stages: Stage::load_all(
+                &root,
+                ["down_blocks", "downsamplers"],
+                channels,
+                config.layers_per_block,
+                groups,
+            )
+            .await?,
+            mid: Mid::load(&root.at("mid_block"), last, config.mid_block_add_attention, groups).await?,
             quant_conv: if config.use_quant_conv {
                 Some(top.at("quant_conv").linear(moments, moments).await?)
             } else {
@@ -166,6 +163,25 @@ impl Encoder {
 }
 
 impl Stage {
+    /// The stages of one half, with `count` blocks each; all but the last have a convolution that changes the size.
+    async fn load_all(
+        root: &Loader<'_>,
+        [name, resize]: [&str; 2],
+        channels: &[usize],
+        count: usize,
+        groups: Groups,
+    ) -> Result<Vec<Self>> {
+        let resize = format!("{resize}.0.conv");
+        let mut stages = Vec::with_capacity(channels.len());
+        for (i, outputs) in channels.iter().enumerate() {
+            let inputs = channels[i.saturating_sub(1)];
+            let resize = (i + 1 < channels.len()).then_some(resize.as_str());
+            let place = root.at(format!("{name}.{i}"));
+            stages.push(Self::load(&place, (inputs, *outputs), count, resize, groups).await?);
+        }
+        Ok(stages)
+    }
+
     async fn load(
         root: &Loader<'_>,
         channels: (usize, usize),
@@ -197,19 +213,19 @@ impl Mid {
         let resnet = |i: usize| root.at(format!("resnets.{i}"));
         let place = root.at("attentions.0");
         Ok(Self {
-            first: ResnetBlock::load(&resnet(0), channels, channels, None, groups).await?,
             attention: if with_attention {
                 Some(MidAttention {
                     groups,
                     group_norm: place.at("group_norm").norm(channels).await?,
-                    to_q: place.at("to_q").linear(channels, channels).await?,
                     to_k: place.at("to_k").linear(channels, channels).await?,
-                    to_v: place.at("to_v").linear(channels, channels).await?,
                     to_out: place.at("to_out.0").linear(channels, channels).await?,
+                    to_q: place.at("to_q").linear(channels, channels).await?,
+                    to_v: place.at("to_v").linear(channels, channels).await?,
                 })
             } else {
                 None
             },
+            first: ResnetBlock::load(&resnet(0), channels, channels, None, groups).await?,
             last: ResnetBlock::load(&resnet(1), channels, channels, None, groups).await?,
         })
     }

@@ -185,13 +185,13 @@ impl Layer {
         let attention = root.at("self_attn");
         Ok(Self {
             layer_norm1: root.at("layer_norm1").norm(hidden).await?,
-            q_proj: attention.at("q_proj").linear(hidden, hidden).await?,
-            k_proj: attention.at("k_proj").linear(hidden, hidden).await?,
-            v_proj: attention.at("v_proj").linear(hidden, hidden).await?,
-            out_proj: attention.at("out_proj").linear(hidden, hidden).await?,
             layer_norm2: root.at("layer_norm2").norm(hidden).await?,
             fc1: root.at("mlp.fc1").linear(hidden, inner).await?,
             fc2: root.at("mlp.fc2").linear(inner, hidden).await?,
+            k_proj: attention.at("k_proj").linear(hidden, hidden).await?,
+            out_proj: attention.at("out_proj").linear(hidden, hidden).await?,
+            q_proj: attention.at("q_proj").linear(hidden, hidden).await?,
+            v_proj: attention.at("v_proj").linear(hidden, hidden).await?,
         })
     }
 

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::kernel::{self, Activation, Conv2d, Weight, WeightSlices, padded};
 use crate::weights::Weights;
 
-/// A place in a part's tree of weights: the code that reads a layer spells its name as the file does.
+/// A place in a part's tree of weights: the code that reads a layer spells its name as the file does. Layers are loaded in
+/// the order of their names, which is that of the files: whoever gives the bytes can read ahead of them.
 pub(crate) struct Loader<'a> {
     weights: &'a Weights<'a>,
     device: &'a Device,
@@ -108,16 +109,16 @@ impl<'a> Loader<'a> {
 
     /// A 3x3 convolution; the bias is read where the file has one.
     pub(crate) async fn conv3x3(&self, inputs: usize, outputs: usize) -> Result<Conv3x3> {
-        let weight = self.weight(&[outputs, inputs, 3, 3], 3).await?;
         let bias = if self.has("bias") { Some(self.bias(outputs).await?) } else { None };
+        let weight = self.weight(&[outputs, inputs, 3, 3], 3).await?;
         Ok(Conv3x3 { weight, bias, adapters: self.slot(LayerShape { inputs, outputs, kernel: 3 }) })
     }
 
     /// Scale and shift of a normalisation over `channels`.
     pub(crate) async fn norm(&self, channels: usize) -> Result<Norm> {
         Ok(Norm {
-            weight: self.vector("weight", channels).await?,
             bias: self.vector("bias", channels).await?,
+            weight: self.vector("weight", channels).await?,
         })
     }
 }

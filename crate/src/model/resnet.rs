@@ -37,18 +37,18 @@ impl ResnetBlock {
     ) -> Result<Self> {
         Ok(Self {
             groups,
-            norm1: root.at("norm1").norm(inputs).await?,
             conv1: root.at("conv1").conv3x3(inputs, outputs).await?,
-            time_emb_proj: match time_channels {
-                Some(channels) => Some(root.at("time_emb_proj").linear(channels, outputs).await?),
-                None => None,
-            },
-            norm2: root.at("norm2").norm(outputs).await?,
             conv2: root.at("conv2").conv3x3(outputs, outputs).await?,
             conv_shortcut: if inputs == outputs {
                 None
             } else {
                 Some(root.at("conv_shortcut").linear(inputs, outputs).await?)
+            },
+            norm1: root.at("norm1").norm(inputs).await?,
+            norm2: root.at("norm2").norm(outputs).await?,
+            time_emb_proj: match time_channels {
+                Some(channels) => Some(root.at("time_emb_proj").linear(channels, outputs).await?),
+                None => None,
             },
         })
     }

@@ -32,7 +32,7 @@ pub(crate) struct TimeEmbedding {
 }
 
 /// `add_time_proj` and `add_embedding` of `addition_embed_type` `text_time`.
-struct Addition {
+pub(crate) struct Addition {
     time_channels: usize,
     linear_1: Linear,
     linear_2: Linear,
@@ -42,22 +42,22 @@ impl TimeEmbedding {
     pub(crate) async fn load(
         root: &Loader<'_>,
         config: &UNet2DConditionConfig,
+        addition: Option<Addition>,
         device: &Device,
     ) -> Result<Self> {
         let (channels, width) = (config.channels(0), config.time_embed_dim());
-        let time = root.at("time_embedding");
         Ok(Self {
             channels,
             flip_sin_to_cos: config.flip_sin_to_cos,
             freq_shift: config.freq_shift,
             device: device.clone(),
             cond_proj: match config.time_cond_proj_dim {
-                Some(inputs) => Some(time.at("cond_proj").linear_without_bias(inputs, channels).await?),
+                Some(inputs) => Some(root.at("cond_proj").linear_without_bias(inputs, channels).await?),
                 None => None,
             },
-            linear_1: time.at("linear_1").linear(channels, width).await?,
-            linear_2: time.at("linear_2").linear(width, width).await?,
-            addition: Addition::load(&root.at("add_embedding"), config).await?,
+            linear_1: root.at("linear_1").linear(channels, width).await?,
+            linear_2: root.at("linear_2").linear(width, width).await?,
+            addition,
         })
     }
 
@@ -104,7 +104,8 @@ impl TimeEmbedding {
 }
 
 impl Addition {
-    async fn load(root: &Loader<'_>, config: &UNet2DConditionConfig) -> Result<Option<Self>> {
+    /// `None` where the config asks for nothing to be added.
+    pub(crate) async fn load(root: &Loader<'_>, config: &UNet2DConditionConfig) -> Result<Option<Self>> {
         let inputs = config.projection_class_embeddings_input_dim;
         let (true, Some(time_channels), Some(inputs)) =
             (config.takes_text_time(), config.addition_time_embed_dim, inputs)

@@ -57,18 +57,15 @@ impl Transformer {
         text_channels: usize,
         groups: Groups,
     ) -> Result<Self> {
+        let norm = root.at("norm").norm(channels).await?;
+        let proj_in = root.at("proj_in").linear(channels, channels).await?;
+        let proj_out = root.at("proj_out").linear(channels, channels).await?;
         let mut blocks = Vec::with_capacity(depth);
         for i in 0..depth {
             let root = root.at(format!("transformer_blocks.{i}"));
             blocks.push(Block::load(&root, channels, heads, text_channels).await?);
         }
-        Ok(Self {
-            groups: groups.count,
-            norm: root.at("norm").norm(channels).await?,
-            proj_in: root.at("proj_in").linear(channels, channels).await?,
-            blocks,
-            proj_out: root.at("proj_out").linear(channels, channels).await?,
-        })
+        Ok(Self { groups: groups.count, norm, proj_in, blocks, proj_out })
     }
 
     /// Keys and values of `prompt_embeds` `[b, tokens, text_channels]`, one pair a block.
@@ -95,13 +92,13 @@ impl Block {
     async fn load(root: &Loader<'_>, channels: usize, heads: usize, text_channels: usize) -> Result<Self> {
         Ok(Self {
             heads,
-            norm1: root.at("norm1").norm(channels).await?,
             attn1: Projections::load(&root.at("attn1"), channels, channels).await?,
-            norm2: root.at("norm2").norm(channels).await?,
             attn2: Projections::load(&root.at("attn2"), channels, text_channels).await?,
-            norm3: root.at("norm3").norm(channels).await?,
             ff_in: root.at("ff.net.0.proj").linear(channels, channels * 8).await?,
             ff_out: root.at("ff.net.2").linear(channels * 4, channels).await?,
+            norm1: root.at("norm1").norm(channels).await?,
+            norm2: root.at("norm2").norm(channels).await?,
+            norm3: root.at("norm3").norm(channels).await?,
         })
     }
 
@@ -150,10 +147,10 @@ impl Block {
 impl Projections {
     async fn load(root: &Loader<'_>, channels: usize, key_channels: usize) -> Result<Self> {
         Ok(Self {
-            to_q: root.at("to_q").linear_without_bias(channels, channels).await?,
             to_k: root.at("to_k").linear_without_bias(key_channels, channels).await?,
-            to_v: root.at("to_v").linear_without_bias(key_channels, channels).await?,
             to_out: root.at("to_out.0").linear(channels, channels).await?,
+            to_q: root.at("to_q").linear_without_bias(channels, channels).await?,
+            to_v: root.at("to_v").linear_without_bias(key_channels, channels).await?,
         })
     }
 }

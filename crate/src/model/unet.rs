@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::adapters::{Adaptable, Adapters};
 use super::layers::{Conv3x3, Image, Loader, Norm};
 use super::resnet::Groups;
-use super::time_embedding::{AddedCond, TimeEmbedding};
+use super::time_embedding::{AddedCond, Addition, TimeEmbedding};
 use super::unet_stage::{
     BlockInputs, Common, Cursor, DownStage, Layer, MidStage, StageAttention, UpChannels, UpStage,
     prepare_text, prepare_time,
@@ -58,9 +58,11 @@ impl UNet2DConditionModel {
             time_channels: config.time_embed_dim(),
             text_channels: config.text_width(),
         };
+        let addition = Addition::load(&root.at("add_embedding"), &config).await?;
         Ok(Self {
-            time_embedding: TimeEmbedding::load(&root, &config, device).await?,
             conv_in: root.at("conv_in").conv3x3(config.in_channels, first).await?,
+            conv_norm_out: root.at("conv_norm_out").norm(first).await?,
+            conv_out: root.at("conv_out").conv3x3(first, config.out_channels).await?,
             down: load_down(&root, &config, common).await?,
             mid: if config.has_mid_block() {
                 let place = root.at("mid_block");
@@ -68,9 +70,9 @@ impl UNet2DConditionModel {
             } else {
                 None
             },
+            time_embedding: TimeEmbedding::load(&root.at("time_embedding"), &config, addition, device)
+                .await?,
             up: load_up(&root, &config, common).await?,
-            conv_norm_out: root.at("conv_norm_out").norm(first).await?,
-            conv_out: root.at("conv_out").conv3x3(first, config.out_channels).await?,
             adaptable: root.adaptable(),
             config,
         })

@@ -45,29 +45,46 @@ pub(crate) struct Layer {
     transformer: Option<Transformer>,
 }
 
-impl Layer {
-    async fn load(
-        root: &Loader<'_>,
-        index: usize,
-        inputs: usize,
-        outputs: usize,
-        attention: Option<&StageAttention>,
-        common: Common,
-    ) -> Result<Self> {
-        let place = root.at(format!("resnets.{index}"));
-        let time = Some(common.time_channels);
-        let resnet = ResnetBlock::load(&place, inputs, outputs, time, common.groups).await?;
-        let transformer = match attention {
-            Some(StageAttention { heads, depths }) => {
-                let place = root.at(format!("attentions.{index}"));
-                let (depth, text) = (depths.get(index).copied().unwrap_or_default(), common.text_channels);
-                Some(Transformer::load(&place, outputs, *heads, depth, text, common.groups).await?)
-            }
-            None => None,
-        };
-        Ok(Self { resnet, transformer })
+/// The transformers of a stage's first `count` layers.
+async fn load_transformers(
+    root: &Loader<'_>,
+    count: usize,
+    channels: usize,
+    attention: Option<&StageAttention>,
+    common: Common,
+) -> Result<Vec<Transformer>> {
+    let Some(StageAttention { heads, depths }) = attention else { return Ok(Vec::new()) };
+    let mut transformers = Vec::with_capacity(count);
+    for i in 0..count {
+        let place = root.at(format!("attentions.{i}"));
+        let (depth, text) = (depths.get(i).copied().unwrap_or_default(), common.text_channels);
+        // Boxed: futures this large fill a thread's stack.
+        let loading = Box::pin(Transformer::load(&place, channels, *heads, depth, text, common.groups));
+        transformers.push(loading.await?);
     }
+    Ok(transformers)
+}
 
+/// A stage's layers: residual blocks from each of `inputs` channels to `outputs`, and the transformers after the first.
+async fn load_layers(
+    root: &Loader<'_>,
+    inputs: impl Iterator<Item = usize>,
+    outputs: usize,
+    transformers: Vec<Transformer>,
+    common: Common,
+) -> Result<Vec<Layer>> {
+    let mut transformers = transformers.into_iter();
+    let mut layers = Vec::new();
+    for (i, inputs) in inputs.enumerate() {
+        let place = root.at(format!("resnets.{i}"));
+        let time = Some(common.time_channels);
+        let resnet = Box::pin(ResnetBlock::load(&place, inputs, outputs, time, common.groups)).await?;
+        layers.push(Layer { resnet, transformer: transformers.next() });
+    }
+    Ok(layers)
+}
+
+impl Layer {
     fn prepare_time(&self, activated: &Tensor<3>, inputs: &mut BlockInputs) {
         inputs.time_shifts.extend(self.resnet.time_shift(activated));
     }
@@ -103,17 +120,14 @@ impl DownStage {
         common: Common,
     ) -> Result<Self> {
         let (inputs, outputs) = channels;
-        let mut layers = Vec::with_capacity(count);
-        for i in 0..count {
-            let inputs = if i == 0 { inputs } else { outputs };
-            layers.push(Box::pin(Layer::load(root, i, inputs, outputs, attention, common)).await?);
-        }
+        let transformers = load_transformers(root, count, outputs, attention, common).await?;
         let downsampler = if downsample {
             Some(root.at("downsamplers.0.conv").conv3x3(outputs, outputs).await?)
         } else {
             None
         };
-        Ok(Self { layers, downsampler })
+        let inputs = (0..count).map(|i| if i == 0 { inputs } else { outputs });
+        Ok(Self { layers: load_layers(root, inputs, outputs, transformers, common).await?, downsampler })
     }
 
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
@@ -149,12 +163,9 @@ impl MidStage {
         attention: Option<&StageAttention>,
         common: Common,
     ) -> Result<Self> {
-        // Boxed: futures this large fill a thread's stack.
-        let mut layers = vec![Box::pin(Layer::load(root, 0, channels, channels, attention, common)).await?];
-        if attention.is_some() {
-            layers.push(Box::pin(Layer::load(root, 1, channels, channels, None, common)).await?);
-        }
-        Ok(Self { layers })
+        let transformers = load_transformers(root, 1, channels, attention, common).await?;
+        let inputs = std::iter::repeat_n(channels, 1 + transformers.len());
+        Ok(Self { layers: load_layers(root, inputs, channels, transformers, common).await? })
     }
 
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Layer> {
@@ -194,12 +205,12 @@ impl UpStage {
         common: Common,
     ) -> Result<Self> {
         let UpChannels { previous, own, outer } = channels;
-        let mut layers = Vec::with_capacity(count);
-        for i in 0..count {
+        let transformers = load_transformers(root, count, own, attention, common).await?;
+        let inputs = (0..count).map(|i| {
             let skip = if i + 1 == count { outer } else { own };
-            let inputs = if i == 0 { previous } else { own };
-            layers.push(Box::pin(Layer::load(root, i, inputs + skip, own, attention, common)).await?);
-        }
+            skip + if i == 0 { previous } else { own }
+        });
+        let layers = load_layers(root, inputs, own, transformers, common).await?;
         let upsampler =
             if upsample { Some(root.at("upsamplers.0.conv").conv3x3(own, own).await?) } else { None };
         Ok(Self { layers, upsampler })

@@ -25,7 +25,7 @@ use safetensors::TensorInfo;
 use source::Source;
 
 /// Most bytes that are read at once, so that a large tensor never stands twice in memory.
-const PIECE_BYTES: u64 = 16 << 20;
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// Most bytes that a slice of a tensor has as f32.
 pub const SLICE_BYTES: usize = 8 << 20;

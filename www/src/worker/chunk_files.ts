@@ -5,9 +5,6 @@ import type { ChunkKey } from "./store.ts";
 
 const FOLDER = "easel chunks";
 
-/** Gives memory for so many bytes. */
-export type Memory = (bytes: number) => ArrayBuffer;
-
 /** Lets several tabs read a file at a time; browsers that know no modes let one. */
 type OpenHandle = (options: { mode: "read-only" }) => Promise<FileSystemSyncAccessHandle>;
 
@@ -48,8 +45,8 @@ export class ChunkFiles {
     }
   }
 
-  /** What was written, in `memory`; `undefined` where it cannot be read. */
-  async read(address: string, key: ChunkKey, memory: Memory): Promise<ArrayBuffer | undefined> {
+  /** What was written, in `memory` if that fits; `undefined` where it cannot be read. */
+  async read(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<ArrayBuffer | undefined> {
     const name = await this.#nameOf(address, ...key);
     const file = await this.#folder.getFileHandle(name).catch(() => undefined);
     if (!file) return undefined;
@@ -57,8 +54,9 @@ export class ChunkFiles {
     const handle = await this.#asking(file, () => open({ mode: "read-only" })).catch(() => undefined);
     if (!handle) return this.#readAsBlob(file);
     try {
-      const data = memory(handle.getSize());
-      return handle.read(new Uint8Array(data)) === data.byteLength ? data : undefined;
+      const size = handle.getSize();
+      const data = memory?.byteLength === size ? memory : new ArrayBuffer(size);
+      return handle.read(new Uint8Array(data)) === size ? data : undefined;
     } catch {
       return undefined;
     } finally {

@@ -1,7 +1,6 @@
 // One file from its place into the store: what is kept stays, what is missing or damaged is fetched.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import type { Memory } from "./chunk_files.ts";
 import { hex, partHashes } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
@@ -166,17 +165,20 @@ export async function intactChunk(
   address: string,
   file: PlannedFile,
   index: number,
-  memory?: Memory,
+  memory?: ArrayBuffer,
 ): Promise<Chunk | undefined> {
   const chunk = await store.chunk(address, [file.path, index], memory);
-  const length = Math.min(file.chunkSize, file.size - index * file.chunkSize);
-  if (chunk?.data.byteLength !== length) return undefined;
+  if (chunk?.data.byteLength !== chunkLength(file, index)) return undefined;
   return (await isIntact(chunk)) ? chunk : undefined;
 }
 
 async function isIntact({ data, sha256, partSha256 }: Chunk): Promise<boolean> {
   if (partSha256) return hex(await partHashes(data)) === hex(partSha256);
   return hex(await crypto.subtle.digest("SHA-256", data)) === hex(sha256);
+}
+
+export function chunkLength({ size, chunkSize }: PlannedFile, index: number): number {
+  return Math.min(chunkSize, size - index * chunkSize);
 }
 
 export function chunkCount({ size, chunkSize }: PlannedFile): number {

@@ -1,26 +1,15 @@
 import type { Source } from "easel-wasm";
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { Buffers } from "./buffers.ts";
-import { chunkCount, intactChunk } from "./file_download.ts";
+import type { Buffers } from "./buffers.ts";
+import { chunkCount, chunkLength, intactChunk } from "./file_download.ts";
+import { HeldChunks } from "./held_chunks.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
 import type { Plan, PlannedFile } from "./plan.ts";
 import type { Provider } from "./provider.ts";
 import { type Chunk, Store } from "./store.ts";
 
-/** Chunks that are fetched ahead, and that are held at most while nobody reads them. */
-const [AHEAD, HELD] = [3, 10];
-
-/** A chunk that was read lately or is being read ahead. */
-interface HeldChunk {
-  chunk: Promise<Chunk>;
-  /** How many are reading it; its memory is used again once nobody does and it is not held any more. */
-  readers: number;
-  isHeld: boolean;
-}
-
-function nameOf({ path }: PlannedFile, index: number): string {
-  return `${index} ${path}`;
-}
+/** One of a file's chunks. */
+type Place = readonly [file: PlannedFile, index: number];
 
 /** A whole model, read from the store. */
 export class ModelSource implements Source {
@@ -32,10 +21,10 @@ export class ModelSource implements Source {
   readonly #store: Store;
   readonly #download: ModelDownload;
   readonly #files: Map<string, PlannedFile>;
-  readonly #checked = new Set<string>();
-  /** The latest last. */
-  readonly #recent = new Map<string, HeldChunk>();
-  readonly #buffers = new Buffers(AHEAD + 1);
+  /** All chunks, file after file in the order of their paths, which is that of a large file's parts. */
+  readonly #places: readonly Place[];
+  readonly #checked = new Set<Place>();
+  readonly #held: HeldChunks;
   /** Ends when nothing is being mended. */
   #mended: Promise<unknown> = Promise.resolve();
 
@@ -51,6 +40,8 @@ export class ModelSource implements Source {
     this.#store = store;
     this.#download = download;
     this.#files = new Map(files.map((file) => [file.path, file]));
+    this.#places = [...files].sort((a, b) => (a.path < b.path ? -1 : 1)).flatMap(placesOf);
+    this.#held = new HeldChunks(this.#places.length, (number, buffers) => this.#readChunk(number, buffers));
   }
 
   /** Completes a model and opens it. */
@@ -76,10 +67,9 @@ export class ModelSource implements Source {
     if (!(start >= 0 && start <= end && end <= file.size)) {
       throw new EaselError("internal", `${path} has ${file.size} bytes; ${start} to ${end} were asked for`);
     }
-    const held = this.#chunks(file, start, end);
-    const chunks = await Promise.all(held.map(({ chunk }) => chunk)).finally(() => {
-      for (const chunk of held) this.#endReading(chunk);
-    });
+    const firstOfFile = this.#places.findIndex(([placed]) => placed === file);
+    const [first, behind] = [Math.floor(start / file.chunkSize), Math.ceil(end / file.chunkSize)];
+    const chunks = await this.#held.get(firstOfFile + first, firstOfFile + behind);
     return chunks.map(({ data }, number) => {
       const from = number === 0 ? start % file.chunkSize : 0;
       const before = number * file.chunkSize - (start % file.chunkSize);
@@ -87,80 +77,38 @@ export class ModelSource implements Source {
     });
   }
 
-  /**
-   * Tensors lie one after another, and are asked for nearly in that order or in turns at a few places. So some chunks are
-   * held, and those after ones that were come to in order are fetched and compared with their hashes meanwhile. Those
-   * that are returned are being read from now on.
-   */
-  #chunks(file: PlannedFile, start: number, end: number): HeldChunk[] {
-    const [first, behind] = [Math.floor(start / file.chunkSize), Math.ceil(end / file.chunkSize)];
-    const inOrder = first === 0 || this.#recent.has(nameOf(file, first - 1));
-    const chunks: HeldChunk[] = [];
-    for (let index = first; index < behind; index += 1) {
-      const chunk = this.#held(file, index);
-      chunk.readers += 1;
-      chunks.push(chunk);
-    }
-    const ahead = inOrder ? Math.min(behind + AHEAD, chunkCount(file)) : 0;
-    for (let index = behind; index < ahead; index += 1) this.#held(file, index);
-    return chunks;
-  }
-
-  #held(file: PlannedFile, index: number): HeldChunk {
-    const key = nameOf(file, index);
-    const held = this.#recent.get(key) ?? { chunk: this.#readChunk(file, index), readers: 0, isHeld: true };
-    this.#recent.delete(key);
-    this.#recent.set(key, held);
-    for (const [oldest, chunk] of this.#recent) {
-      if (this.#recent.size <= HELD) break;
-      this.#letGo(oldest, chunk);
-    }
-    // What failed may be right the next time. Whoever comes to it hears of the failure; until then nobody does.
-    held.chunk.catch(() => this.#recent.get(key) === held && this.#letGo(key, held));
-    return held;
-  }
-
-  #letGo(key: string, chunk: HeldChunk): void {
-    this.#recent.delete(key);
-    chunk.isHeld = false;
-    this.#recycle(chunk);
-  }
-
-  #endReading(chunk: HeldChunk): void {
-    chunk.readers -= 1;
-    this.#recycle(chunk);
-  }
-
-  #recycle({ chunk, readers, isHeld }: HeldChunk): void {
-    if (readers === 0 && !isHeld) chunk.then(({ data }) => this.#buffers.give(data)).catch(() => {});
-  }
-
-  async #readChunk(file: PlannedFile, index: number): Promise<Chunk> {
-    const found = await this.#intact(file, index);
+  async #readChunk(number: number, buffers: Buffers): Promise<Chunk> {
+    const place = this.#places[number];
+    if (!place) throw new EaselError("internal", `there is no chunk ${number}`);
+    const found = await this.#intact(place, buffers.take(chunkLength(...place)));
     if (found) return found;
     // To mend one chunk is to go through all of them, so that a second one may be right by then.
-    const mending = this.#mended.then(() => this.#mend(file, index));
+    const mending = this.#mended.then(() => this.#mend(place));
     this.#mended = mending.catch(() => {});
     return mending;
   }
 
-  async #mend(file: PlannedFile, index: number): Promise<Chunk> {
-    const meanwhile = await this.#intact(file, index);
+  async #mend(place: Place): Promise<Chunk> {
+    const meanwhile = await this.#intact(place);
     if (meanwhile) return meanwhile;
-    const reason = await this.#download.mend([[file.path, index]]).catch(asEaselError);
-    const mended = await this.#intact(file, index);
+    const [{ path }, index] = place;
+    const reason = await this.#download.mend([[path, index]]).catch(asEaselError);
+    const mended = await this.#intact(place);
     if (mended) return mended;
-    const message = `the kept copy of ${file.path} is damaged, and what is damaged could not be fetched anew`;
+    const message = `the kept copy of ${path} is damaged, and what is damaged could not be fetched anew`;
     throw new EaselError("damaged_file", reason ? `${message}: ${reason.message}` : message);
   }
 
   /** A chunk is compared with its hash when it is read first. */
-  async #intact(file: PlannedFile, index: number): Promise<Chunk | undefined> {
-    const key = `${index} ${file.path}`;
-    const memory = (bytes: number) => this.#buffers.take(bytes);
-    if (this.#checked.has(key)) return this.#store.chunk(this.#address, [file.path, index], memory);
+  async #intact(place: Place, memory?: ArrayBuffer): Promise<Chunk | undefined> {
+    const [file, index] = place;
+    if (this.#checked.has(place)) return this.#store.chunk(this.#address, [file.path, index], memory);
     const chunk = await intactChunk(this.#store, this.#address, file, index, memory);
-    if (chunk) this.#checked.add(key);
+    if (chunk) this.#checked.add(place);
     return chunk;
   }
+}
+
+function placesOf(file: PlannedFile): Place[] {
+  return Array.from({ length: chunkCount(file) }, (_, index) => [file, index] as const);
 }

@@ -2,7 +2,7 @@
 // chunks: a file's record is written after its last chunk, and the model's record says that it is whole after its last
 // file. Chunks without a file's record are what a download left.
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { ChunkFiles, type Memory } from "./chunk_files.ts";
+import { ChunkFiles } from "./chunk_files.ts";
 import type { Plan } from "./plan.ts";
 
 /** What is known of a model of which anything is kept. */
@@ -111,12 +111,8 @@ export class Store {
     return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
-  /** `undefined` for a chunk that is not kept, or that the browser has lost since; it is in `memory` if that may be. */
-  async chunk(
-    address: string,
-    key: ChunkKey,
-    memory: Memory = (bytes) => new ArrayBuffer(bytes),
-  ): Promise<Chunk | undefined> {
+  /** `undefined` for a chunk that is not kept, or that the browser has lost since; `memory` of its size may serve for it. */
+  async chunk(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<Chunk | undefined> {
     const place = [address, ...key];
     const kept = await this.#get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
     if (!kept) return undefined;
