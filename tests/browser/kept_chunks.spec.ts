@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { Worker } from "@playwright/test";
 import { expect, test } from "./easel_page.ts";
-import { FaultServer, type Hosted, sha256 } from "./fault_server.ts";
+import { FaultServer, type Hosted, type Mounted, sha256 } from "./fault_server.ts";
 import { Lane } from "./trials.ts";
 
 /** Two of its parts and a bit, so that a chunk has several hashes. */
@@ -90,24 +90,42 @@ function model(): Hosted & { weights: Buffer } {
   return { kind: "hub", files, faults: new Map(), weights };
 }
 
+interface Host {
+  server: FaultServer;
+  hosted: ReturnType<typeof model>;
+  mounted: Mounted;
+  address: string;
+  worker: Worker;
+}
+
+/** A test with a model on a host and the worker of a laboratory. */
+function testWithModel(title: string, run: (host: Host) => Promise<void>): void {
+  test(title, async ({ context }) => {
+    const server = new FaultServer();
+    await server.open();
+    try {
+      const hosted = model();
+      const mounted = server.mount("kept/model", hosted);
+      const worker = await new Lane(context).worker();
+      await run({ server, hosted, mounted, address: server.address("kept/model"), worker });
+    } finally {
+      server.close();
+    }
+  });
+}
+
+const complete = (worker: Worker, address: string, size = CHUNK) =>
+  worker.evaluate(([to, chunk]) => lab.complete(to, chunk), [address, size] as const);
+
 const hashOfWeights = async (worker: Worker, address: string) =>
   (await worker.evaluate(([to, size]) => lab.hashes(to, size), [address, CHUNK] as const))[UNET];
 
 for (const { name, kept, prepare } of BROWSERS) {
-  test(`a browser that keeps ${name}: a damaged chunk is fetched anew, and nothing else`, async ({
-    context,
-  }) => {
-    const server = new FaultServer();
-    await server.open();
-    const hosted = model();
-    const mounted = server.mount("kept/model", hosted);
-    const address = server.address("kept/model");
-    try {
-      const worker = await new Lane(context).worker();
+  testWithModel(
+    `a browser that keeps ${name}: a damaged chunk is fetched anew, and nothing else`,
+    async ({ hosted, mounted, address, worker }) => {
       await worker.evaluate(prepare);
-      const complete = () =>
-        worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
-      expect(await complete()).toBe("whole");
+      expect(await complete(worker, address)).toBe("whole");
       expect(await worker.evaluate((to) => lab.formsOf(to), address)).toEqual([kept]);
       const requests = mounted.seen.length;
       expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
@@ -119,21 +137,14 @@ for (const { name, kept, prepare } of BROWSERS) {
       expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
       expect(mounted.sent - sent).toBeGreaterThanOrEqual(CHUNK);
       expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
-    } finally {
-      server.close();
-    }
-  });
+    },
+  );
 }
 
-test("chunks that were kept as buffers, with one hash each, are read as they are", async ({ context }) => {
-  const server = new FaultServer();
-  await server.open();
-  const hosted = model();
-  const mounted = server.mount("kept/before", hosted);
-  const address = server.address("kept/before");
-  try {
-    const worker = await new Lane(context).worker();
-    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+testWithModel(
+  "chunks that were kept as buffers, with one hash each, are read as they are",
+  async ({ hosted, mounted, address, worker }) => {
+    await complete(worker, address);
     await worker.evaluate((to) => lab.keepAsBefore(to), address);
     expect(await worker.evaluate((to) => lab.formsOf(to), address)).toEqual(["ArrayBuffer"]);
     const requests = mounted.seen.length;
@@ -143,23 +154,16 @@ test("chunks that were kept as buffers, with one hash each, are read as they are
     const sent = mounted.sent;
     expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
     expect(mounted.sent - sent).toBeLessThan(2 * CHUNK);
-  } finally {
-    server.close();
-  }
-});
+  },
+);
 
-test("a Blob that the browser has lost is fetched anew, or its file is named", async ({ context }) => {
-  const server = new FaultServer();
-  await server.open();
-  const hosted = model();
-  const mounted = server.mount("kept/lost", hosted);
-  const address = server.address("kept/lost");
-  try {
-    const worker = await new Lane(context).worker();
+testWithModel(
+  "a Blob that the browser has lost is fetched anew, or its file is named",
+  async ({ server, hosted, mounted, address, worker }) => {
     await worker.evaluate(() =>
       Reflect.deleteProperty(FileSystemFileHandle.prototype, "createSyncAccessHandle"),
     );
-    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+    await complete(worker, address);
     const lost = [CHUNK, UNET] as const;
     await worker.evaluate(([size, path]) => {
       const { arrayBuffer } = Blob.prototype;
@@ -184,20 +188,13 @@ test("a Blob that the browser has lost is fetched anew, or its file is named", a
     await expect(failed).rejects.toThrow(
       /the kept copy of .* is damaged.* check the network, then load again/,
     );
-  } finally {
-    server.close();
-  }
-});
+  },
+);
 
-test("files that are gone or cut off are fetched anew", async ({ context }) => {
-  const server = new FaultServer();
-  await server.open();
-  const hosted = model();
-  const mounted = server.mount("kept/gone", hosted);
-  const address = server.address("kept/gone");
-  try {
-    const worker = await new Lane(context).worker();
-    await worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
+testWithModel(
+  "files that are gone or cut off are fetched anew",
+  async ({ hosted, mounted, address, worker }) => {
+    await complete(worker, address);
     const files = await worker.evaluate(async (size) => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel chunks");
       const whole: string[] = [];
@@ -218,29 +215,17 @@ test("files that are gone or cut off are fetched anew", async ({ context }) => {
     expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
     expect(mounted.sent - sent).toBeGreaterThanOrEqual(2 * CHUNK);
     expect(mounted.sent - sent).toBeLessThan(3 * CHUNK);
-  } finally {
-    server.close();
-  }
-});
+  },
+);
 
-test("a disk that takes a part of a chunk is full", async ({ context }) => {
-  const server = new FaultServer();
-  await server.open();
-  server.mount("kept/full", model());
-  const address = server.address("kept/full");
-  try {
-    const worker = await new Lane(context).worker();
-    await worker.evaluate(() => {
-      const { write } = FileSystemSyncAccessHandle.prototype;
-      FileSystemSyncAccessHandle.prototype.write = function (data) {
-        return write.call(this, (data as Uint8Array<ArrayBuffer>).subarray(0, 1000));
-      };
-    });
-    const complete = () => worker.evaluate(([to, size]) => lab.complete(to, size), [address, CHUNK] as const);
-    expect(await complete()).toMatch(/^quota: the browser has no room left to keep the model/);
-  } finally {
-    server.close();
-  }
+testWithModel("a disk that takes a part of a chunk is full", async ({ address, worker }) => {
+  await worker.evaluate(() => {
+    const { write } = FileSystemSyncAccessHandle.prototype;
+    FileSystemSyncAccessHandle.prototype.write = function (data) {
+      return write.call(this, (data as Uint8Array<ArrayBuffer>).subarray(0, 1000));
+    };
+  });
+  expect(await complete(worker, address)).toMatch(/^quota: the browser has no room left to keep the model/);
 });
 
 test("files of a model go with it, and what a closed tab left of others goes at the next visit", async ({
@@ -255,43 +240,32 @@ test("files of a model go with it, and what a closed tab left of others goes at 
   const [stays = "", goes = ""] = addresses;
   try {
     const lane = new Lane(context);
-    const complete = async (to: string) => {
-      const size = CHUNK;
-      return (await lane.worker()).evaluate(([at, chunk]) => lab.complete(at, chunk), [to, size] as const);
-    };
     const count = async () => (await lane.worker()).evaluate(() => lab.countFiles());
-    for (const address of addresses) expect(await complete(address)).toBe("whole");
+    for (const address of addresses) expect(await complete(await lane.worker(), address)).toBe("whole");
     const both = await count();
     await (await lane.worker()).evaluate((to) => lab.forget(to), goes);
     expect(await count()).toBe(both / 2);
-    expect(await complete(goes)).toBe("whole");
+    expect(await complete(await lane.worker(), goes)).toBe("whole");
     await (await lane.worker()).evaluate((to) => lab.forgetRecords(to), goes);
     await lane.kill();
     expect(await (await lane.worker()).evaluate((to) => lab.isWhole(to), stays)).toBe(true);
     expect(await count()).toBe(both / 2);
-    expect(await complete(stays)).toBe("whole");
+    expect(await complete(await lane.worker(), stays)).toBe("whole");
   } finally {
     server.close();
   }
 });
 
-test("what is read is right in whatever pieces, though memory is used again", async ({ context }) => {
-  const server = new FaultServer();
-  await server.open();
-  const hosted = model();
-  server.mount("kept/pieces", hosted);
-  const address = server.address("kept/pieces");
-  // Some forty chunks, of which ten are held.
-  const size = Math.floor(CHUNK / 12);
-  try {
-    const worker = await new Lane(context).worker();
-    await worker.evaluate(([to, chunk]) => lab.complete(to, chunk), [address, size] as const);
+testWithModel(
+  "what is read is right in whatever pieces, though memory is used again",
+  async ({ hosted, address, worker }) => {
+    // Some forty chunks, of which ten are held.
+    const size = Math.floor(CHUNK / 12);
+    await complete(worker, address, size);
     for (const step of [size / 3, size, 2.5 * size, 14 * size, 40 * size].map(Math.floor)) {
       const asked = [address, UNET, size, step] as const;
       const found = await worker.evaluate((given) => lab.readInTurns(...given), asked);
       expect(found, `${step} bytes at a time`).toBe(sha256(hosted.weights));
     }
-  } finally {
-    server.close();
-  }
-});
+  },
+);

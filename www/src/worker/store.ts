@@ -86,7 +86,8 @@ export class Store {
       db.close();
     };
     const store = new Store(db, await ChunkFiles.open());
-    await store.#chunkFiles?.removeAllBut(() => store.addresses());
+    // Before anything is written that it could take for a remainder. What it cannot remove today goes another day.
+    await store.#chunkFiles?.removeAllBut(() => store.addresses()).catch(() => {});
     return store;
   }
 
