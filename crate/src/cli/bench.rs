@@ -154,14 +154,18 @@ fn print(result: &Value) {
     );
 }
 
-/// Says what the model's weights take, and what a guided run at the usual size takes at most with them.
+/// Says what the model's weights take and how long they take to the device, and what a guided run at the usual size takes
+/// at most with them.
 async fn memory(model: &Path, hardware: Rc<Hardware>, as_json: bool) -> Result<()> {
     let source = Box::new(FolderSource::new(model));
+    let start = Instant::now();
     let pipeline = Pipeline::load(source, Rc::clone(&hardware), Prefer::Half, |_| ()).await?;
+    let seconds = start.elapsed().as_secs_f64();
     let loading = hardware.take_most_gpu_bytes();
     let Memory { texts, steps, decoding } = pipeline.memory().await?;
     if as_json {
         let report = json!({
+            "loading_seconds": seconds,
             "loading_bytes": loading,
             "texts_bytes": texts,
             "steps_bytes": steps,
@@ -172,7 +176,7 @@ async fn memory(model: &Path, hardware: Rc<Hardware>, as_json: bool) -> Result<(
         let [loading, texts, steps, decoding] =
             [loading, texts, steps, decoding].map(|bytes| bytes as f64 / 1e6);
         println!(
-            "at loading {loading:.0} MB, at the texts {texts:.0} MB, at the steps {steps:.0} MB, \
+            "at loading {loading:.0} MB in {seconds:.2} s, at the texts {texts:.0} MB, at the steps {steps:.0} MB, \
              at decoding {decoding:.0} MB"
         );
     }

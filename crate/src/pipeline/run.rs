@@ -1,5 +1,6 @@
 //! One picture in the making: pulled step by step, dropped to stop.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use burn::tensor::{Tensor, TensorData};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::kernel::strategy::Adapter;
 use crate::kernel::{Storage, sampler_step, to_rgb};
 use crate::model::embeddings;
-use crate::model::unet::RunInputs;
+use crate::model::unet::{RunInputs, UNet2DConditionModel};
 use crate::random::TorchGenerator;
 use crate::sampler::{ModelCall, Sampler, SchedulerConfig, Slot};
 
@@ -47,7 +48,9 @@ struct Shared {
     pipeline: Rc<Pipeline>,
     sampler: Sampler,
     prompt_embeds: PromptEmbeds,
-    inputs: RunInputs,
+    /// Made when the UNet needs them. Where no step is left, the decoder has their memory.
+    inputs: RefCell<Option<RunInputs>>,
+    timestep_cond: Option<Vec<f32>>,
     guidance_scale: Option<f64>,
     init_image: Option<InitImage>,
     init_latents: Option<InitLatents>,
@@ -67,9 +70,13 @@ impl Run {
         pipeline.hardware.forget_faults();
         let plan = Plan::new(&pipeline, &request)?;
         let stages = pipeline.in_memory(async || Box::pin(encode(&pipeline, &request, &plan)).await);
-        let EncodedRequest { prompt_embeds, inputs, init_latents } = stages.await?;
+        let EncodedRequest { prompt_embeds, init_latents } = stages.await?;
         let Plan { height, width, sampler, guided, init_image, .. } = plan;
+        let time_cond_proj_dim = pipeline.description().unet.time_cond_proj_dim;
         let shared = Shared {
+            inputs: RefCell::default(),
+            timestep_cond: time_cond_proj_dim
+                .map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width)),
             guidance_scale: guided.then_some(request.guidance_scale),
             init_image,
             init_latents,
@@ -78,10 +85,14 @@ impl Run {
             pipeline,
             sampler,
             prompt_embeds,
-            inputs,
             height,
             width,
         };
+        let prepare = async || {
+            let unet = shared.pipeline.unet().await?;
+            shared.inputs(&unet).await
+        };
+        shared.pipeline.in_memory(async || Box::pin(prepare()).await).await?;
         Ok(Self::seeded(Rc::new(shared), request.seed))
     }
 
@@ -185,11 +196,12 @@ impl Run {
         if self.shared.guidance_scale.is_some() {
             x = Tensor::cat(vec![x.clone(), x], 0);
         }
-        let Shared { pipeline, height, width, inputs, prompt_embeds, .. } = self.shared.as_ref();
+        let Shared { pipeline, height, width, prompt_embeds, .. } = self.shared.as_ref();
         let unet = pipeline.unet().await?;
+        let inputs = self.shared.inputs(&unet).await?;
         // Another run may have put its own there since.
         unet.install(&prompt_embeds.adapters.unet);
-        Ok(unet.forward(x, *height, *width, inputs, self.done))
+        Ok(unet.forward(x, *height, *width, &inputs, self.done))
     }
 
     fn updated(
@@ -280,8 +292,11 @@ impl Run {
 
     async fn decoded(&self) -> Result<Tensor<3>> {
         self.check_f16().await?;
-        let Shared { pipeline, height, width, init_image, .. } = self.shared.as_ref();
+        let Shared { pipeline, height, width, init_image, inputs, .. } = self.shared.as_ref();
         let vae = pipeline.vae().await?;
+        if self.done == self.total() {
+            inputs.take();
+        }
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
         pipeline.hardware.free_unused();
         // In f32 always: SDXL's decoder overflows f16.
@@ -298,7 +313,6 @@ impl Run {
 /// What a request's texts and picture come to.
 struct EncodedRequest {
     prompt_embeds: PromptEmbeds,
-    inputs: RunInputs,
     init_latents: Option<InitLatents>,
 }
 
@@ -309,21 +323,29 @@ async fn encode(pipeline: &Pipeline, request: &Request, plan: &Plan) -> Result<E
         Some(image) => Some(InitLatents::encode(pipeline, image, plan.height, plan.width).await?),
         None => None,
     };
-    let timesteps: Vec<f64> = plan.sampler.calls.iter().map(|call| call.timestep).collect();
-    let time_cond_proj_dim = pipeline.description().unet.time_cond_proj_dim;
-    let timestep_cond =
-        time_cond_proj_dim.map(|width| embeddings::guidance_scale(request.guidance_scale - 1.0, width));
-    let added_cond = prompt_embeds.added_cond(request.height, request.width);
-    let text = prompt_embeds.batch();
-    let unet = pipeline.unet().await?;
-    unet.install(&prompt_embeds.adapters.unet);
-    let inputs = unet.prepare(&text, &timesteps, timestep_cond.as_deref(), added_cond.as_ref());
     // So that exhausted memory shows here, where it can be mended.
-    pipeline.hardware.settle(&text).await?;
-    Ok(EncodedRequest { prompt_embeds, inputs, init_latents })
+    pipeline.hardware.settle(&prompt_embeds.batch()).await?;
+    Ok(EncodedRequest { prompt_embeds, init_latents })
 }
 
 impl Shared {
+    /// What all calls of `unet` need.
+    async fn inputs(&self, unet: &UNet2DConditionModel) -> Result<RunInputs> {
+        if let Some(inputs) = self.inputs.borrow().clone() {
+            return Ok(inputs);
+        }
+        let timesteps: Vec<f64> = self.sampler.calls.iter().map(|call| call.timestep).collect();
+        let factor = self.pipeline.description().vae.factor();
+        let added_cond = self.prompt_embeds.added_cond(self.height * factor, self.width * factor);
+        let text = self.prompt_embeds.batch();
+        unet.install(&self.prompt_embeds.adapters.unet);
+        let inputs = unet.prepare(&text, &timesteps, self.timestep_cond.as_deref(), added_cond.as_ref());
+        // So that exhausted memory shows before they are kept.
+        self.pipeline.hardware.settle(&text).await?;
+        self.inputs.replace(Some(inputs.clone()));
+        Ok(inputs)
+    }
+
     /// The first latents of the generator's seed.
     fn draw_latents(&self, generator: &mut TorchGenerator) -> DrawnLatents {
         let given = self.given.latents.as_ref().map(|numbers| numbers.values.clone());
