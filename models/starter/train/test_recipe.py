@@ -13,7 +13,7 @@ from pathlib import Path
 # Before torch, whose environment it sets.
 import make
 from recipe import articles, data, diffusion, evaluation, loop, measures, networks, paths
-from recipe.captions import HELD_OUT, own_keyword
+from recipe.captions import BEFORE, HELD_OUT, own_keyword
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
 from recipe.drawing import SHAPES
@@ -107,6 +107,18 @@ class Pictures(unittest.TestCase):
                 self.assertIn(scene.background, caption)
             if scene.layout != "alone":
                 self.assertTrue(all(captions.name(thing) in caption for thing in scene.things), caption)
+
+    def test_prompts_say_no_more_than_captions(self):
+        scenes, captions = self.data.scenes(1), self.data.captions(2)
+        prompts = [(scene, captions.prompt(scene)) for scene in (scenes.scene() for _ in range(500))]
+        for scene, prompt in prompts:
+            self.assertFalse(any(phrase.split("{")[0] in prompt for phrase in HELD_OUT), prompt)
+            if scene.layout != "alone":
+                self.assertTrue(all(captions.name(thing) in prompt for thing in scene.things), prompt)
+        begin = tuple(f"{phrase} " for phrase in BEFORE)
+        self.assertGreater(sum(prompt.startswith(begin) for _, prompt in prompts), 20)
+        named = {"red", "apple", "sun", "circle", "fruit"}
+        self.assertFalse({captions._unknown_word() for _ in range(20_000)} & named)
 
     def test_captions_have_the_order_of_things(self):
         captions = self.data.captions(3)

@@ -87,6 +87,7 @@ def train_decoder(work: Work) -> None:
     settings, renderer = work.preset.decoder, work.renderer()
     model = work.autoencoder()
     decoder = torch.nn.ModuleList([model.post_quant_conv, model.decoder]).requires_grad_(True)
+    decoder.to(memory_format=torch.channels_last)
     stage = Stage("decoder", work.folder, settings, {"decoder": decoder})
     scenes = work.data.scenes(work.seeded(stage.step))
     held_out = work.data.scenes(1)

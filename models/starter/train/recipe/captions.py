@@ -3,7 +3,7 @@
 import random
 
 from .articles import article, with_article
-from .colors import WHITE
+from .colors import COLORS, WHITE
 from .concepts import Concept
 from .scenes import Scene, Thing
 
@@ -19,6 +19,8 @@ ALONE = (
     ("{name} emoji", 1),
     ("draw {thing}", 1),
     ("a cartoon {name}", 1),
+    ("a cute {name}", 1),
+    ("a beautiful {name}", 1),
 )
 BACKGROUNDS = (
     " on {article} {color} background",
@@ -47,12 +49,65 @@ ROW = (
     ("{0}, {1} and {2} in a row", 1),
     ("{1} between {0} and {2}", 2),
 )
+# What people say around what they want: before it, and after.
+BEFORE = (
+    "draw",
+    "draw me",
+    "show me",
+    "can you draw",
+    "can you make",
+    "please make",
+    "i want",
+    "i want to see",
+    "i need",
+    "we want",
+    "make",
+    "make me",
+    "create",
+    "generate",
+    "give me",
+    "let me see",
+    "there is",
+    "this is",
+    "a nice picture of",
+    "a sketch of",
+    "a sticker with",
+    "an illustration of",
+    "a logo with",
+    "a photo of",
+)
+AFTER = (
+    "for you",
+    "for a card",
+    "for kids",
+    "as a sticker",
+    "as a logo",
+    "in high quality",
+    "high quality",
+    "very cute",
+    "so cute",
+    "with many details",
+    "highly detailed",
+    "digital art",
+    "vector art",
+    "flat design",
+    "clip art",
+    "in cartoon style",
+    "in a simple style",
+    "thank you",
+    "thanks",
+    "today",
+)
+CONSONANTS, VOWELS = tuple("bcdfghjklmnprstvwy"), ("a", "e", "i", "o", "u", "ou", "ai", "ee")
 # Never trained on.
 HELD_OUT = ("could you paint {thing} for me", "i would like {thing} please", "my own little {name}")
 
 # Part of the captions of single glyphs with keywords after the name, and with keywords alone.
 NAME_AND_KEYWORDS, KEYWORDS = 0.15, 0.15
 UNSAID_WHITE = 0.85
+# Part of the prompts with words before the caption, as of those with words after it; and part of these words that are
+# unknown ones, so that any other that the model was not trained on is passed over too.
+CHATTER, UNKNOWN = 0.2, 0.5
 
 
 def _weighted(choices: tuple, rng: random.Random) -> str:
@@ -64,6 +119,8 @@ class CaptionMaker:
 
     def __init__(self, concepts: list[Concept], shapes: list[str], rng: random.Random):
         self.concepts, self.shapes, self.rng = concepts, shapes, rng
+        known = [*COLORS, *shapes, *(text for concept in concepts for text in (concept.name, *concept.keywords))]
+        self._known_words = {word for text in known for word in text.split()}
 
     def caption(self, scene: Scene) -> str:
         """One of the many ways to say what a scene shows."""
@@ -77,6 +134,15 @@ class CaptionMaker:
         else:
             text = self._alone(scene.things[0])
         return text + self.background(scene.background)
+
+    def prompt(self, scene: Scene) -> str:
+        """A caption, now and then among words that say nothing of the scene."""
+        parts = [self.caption(scene)]
+        if self.rng.random() < CHATTER:
+            parts.insert(0, self._chatter(BEFORE))
+        if self.rng.random() < CHATTER:
+            parts.append(self._chatter(AFTER))
+        return " ".join(parts)
 
     def name(self, thing: Thing) -> str:
         """`red apple`, `blue circle`."""
@@ -102,6 +168,20 @@ class CaptionMaker:
             if concept.keywords and chance < NAME_AND_KEYWORDS + KEYWORDS:
                 return " ".join(self._keywords(concept))
         return _weighted(ALONE, self.rng).format(name=self.name(thing), thing=self.phrase(thing))
+
+    def _chatter(self, phrases: tuple[str, ...]) -> str:
+        if self.rng.random() >= UNKNOWN:
+            return self.rng.choice(phrases)
+        return " ".join(self._unknown_word() for _ in range(self.rng.randint(1, 3)))
+
+    def _unknown_word(self) -> str:
+        """Syllables at random that name nothing."""
+        while True:
+            count = self.rng.randint(1, 2)
+            syllables = (self.rng.choice(CONSONANTS) + self.rng.choice(VOWELS) for _ in range(count))
+            word = "".join(syllables) + self.rng.choice(("", *CONSONANTS))
+            if word not in self._known_words:
+                return word
 
     def _keywords(self, concept: Concept) -> list[str]:
         return self.rng.sample(concept.keywords, self.rng.randint(1, min(3, len(concept.keywords))))
