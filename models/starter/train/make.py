@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, diffusion, evaluation, judging, paths, pool, publishing, student, text
+from recipe import autoencoder, data, diffusion, evaluation, judging, paths, phrasings, pool, publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
@@ -23,6 +23,7 @@ STAGES = {
     "unet": diffusion.train,
     "paths": paths.fill,
     "student": student.train,
+    "phrasings": phrasings.train,
     "judge": judging.train,
 }
 
@@ -88,6 +89,9 @@ def adopt(options: argparse.Namespace, preset: Preset) -> None:
         data.prepare(preset, options.work / "data")
     for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler"):
         shutil.copytree(options.model / name, options.work / "model" / name)
+    # Few-step models are students already: stages after `student` need no other.
+    for name in ("unet", "scheduler"):
+        shutil.copytree(options.model / name, options.work / "student" / name)
     # The pool's captions must be in the model's own words.
     shutil.copytree(options.model / "tokenizer", options.work / "data" / "tokenizer", dirs_exist_ok=True)
     for name in ("vae", "text"):

@@ -107,7 +107,7 @@ NAME_AND_KEYWORDS, KEYWORDS = 0.15, 0.15
 UNSAID_WHITE = 0.85
 # Part of the prompts with words before the caption, as of those with words after it; and part of these words that are
 # unknown ones, so that any other that the model was not trained on is passed over too.
-CHATTER, UNKNOWN = 0.2, 0.5
+CHATTER, UNKNOWN = 0.45, 0.5
 
 
 def _weighted(choices: tuple, rng: random.Random) -> str:
@@ -135,9 +135,9 @@ class CaptionMaker:
             text = self._alone(scene.things[0])
         return text + self.background(scene.background)
 
-    def prompt(self, scene: Scene) -> str:
-        """A caption, now and then among words that say nothing of the scene."""
-        parts = [self.caption(scene)]
+    def among_words(self, caption: str) -> str:
+        """The caption as it is or, for two thirds, among words that say nothing of the scene."""
+        parts = [caption]
         if self.rng.random() < CHATTER:
             parts.insert(0, self._chatter(BEFORE))
         if self.rng.random() < CHATTER:

@@ -105,7 +105,7 @@ class Stage:
             now = time.monotonic()
             if now - told >= SECONDS_BETWEEN_LINES:
                 told = now
-                numbers = " ".join(f"{key} {float(value):.4f}" for key, value in losses.items())
+                numbers = " ".join(f"{key} {float(value.detach()):.4f}" for key, value in losses.items())
                 print(f"{self.name}: {self._state()} {numbers}", flush=True)
             if now - saved >= SECONDS_BETWEEN_CHECKPOINTS:
                 self._checkpoint(report)

@@ -55,7 +55,7 @@ def _made(work: Work, number: int, text_encoder: torch.nn.Module, teacher: torch
     """File number so and so of the paths: always the same ones."""
     settings, data = work.preset.student, work.data
     scenes, captions = data.scenes(work.seeded(number), work.preset.kinds), data.captions(number)
-    texts = [captions.prompt(scenes.scene()) for _ in range(AT_ONCE)]
+    texts = [captions.caption(scenes.scene()) for _ in range(AT_ONCE)]
     texts[: round(EMPTY * AT_ONCE)] = [""] * round(EMPTY * AT_ONCE)
     ids = data.token_ids(texts)
     timesteps, angle = angles(settings.teacher_steps)

@@ -57,7 +57,7 @@ def fill(work: Work) -> None:
     preset, data = work.preset, work.data
     scenes, captions = data.scenes(work.seeded(0), preset.kinds), data.captions(3)
     drawn = [scenes.scene() for _ in range(preset.pool)]
-    texts = [captions.prompt(scene) for scene in drawn for _ in range(preset.captions)]
+    texts = [captions.caption(scene) for scene in drawn for _ in range(preset.captions)]
     model, renderer, latents = work.autoencoder(), work.renderer(), []
     for start in range(0, len(drawn), ENCODED_AT_ONCE):
         work.deadline.check()

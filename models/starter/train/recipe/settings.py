@@ -109,6 +109,8 @@ class Preset:
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
+    # The text encoder alone, with the student.
+    phrasings: Training
     judge: JudgeSettings
     # Whether to let torch compile the UNet: minutes of compilation that only long runs on a GPU win back.
     compiled: bool = False
@@ -144,6 +146,7 @@ BUDGET = Preset(
         heads=8,
     ),
     student=StudentSettings(Training(Length(minutes=3), batch=256, rate=4e-4), paths=20_000),
+    phrasings=Training(Length(minutes=1), batch=256, rate=3e-4),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
 )
@@ -178,6 +181,7 @@ CPU = Preset(
         heads=4,
     ),
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
+    phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
 
@@ -216,6 +220,7 @@ def _smoke() -> Preset:
             attention=(False, True),
         ),
         student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
+        phrasings=brief(CPU.phrasings),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )
 

@@ -45,6 +45,9 @@ class Work:
     def unet(self) -> UNet2DConditionModel:
         return self._frozen(UNet2DConditionModel, self.model / "unet")
 
+    def few_step_unet(self) -> UNet2DConditionModel:
+        return self._frozen(UNet2DConditionModel, self.student / "unet")
+
     def seeded(self, step: int) -> int:
         """Seeds torch for the steps from `step` on, and gives a seed for data: a run that goes on sees new data."""
         torch.manual_seed(1000 + step)
