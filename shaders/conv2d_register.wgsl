@@ -1,7 +1,9 @@
 // Implicit-GEMM 2-D convolution over channels-last activations.
 //
 // y[b, p, o] = activate(sum x[b, src(p, tap), c] * weight[tap, c, o] + bias[o] + shift[o]) + residual[b, p, o]
-// Register tiles without workgroup memory: an invocation owns ROWS output pixels and COLUMNS groups of four channels.
+// Register tiles without workgroup memory: an invocation owns SHARES * LANES output pixels and COLUMNS groups of four
+// channels. With LANES > 1, so many neighbours of a subgroup own the same pixels; each reads what SHARES of them need and
+// hands on what it read, as in linear_register.
 // x [batch, h*w, c_in]; weight [kernel*kernel*c_in, o4] groups of four channels (of a packed one, each tap's channels
 // are padded to a multiple of 32); bias [o4] in vec4;
 // shift [calls, c_out], one row of it added before the activation (a residual block's time embedding);
@@ -10,13 +12,23 @@
 // info: batch, h, w, c_in, out_h, out_w, c_out, o4, kernel, stride, above, upsample, seen_h, seen_w, shift_row,
 // left. `above` and `left` are zeros around the picture; negative rows above wrap, and leave out as many.
 
+#if SUBGROUPS == 1
+enable subgroups;
+#endif
 #include storage
 #include input
 #include weight
 #include epilogue
 
-@compute @workgroup_size({{WG_X}}, {{WG_Y}})
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+@compute @workgroup_size({{WG_X}})
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) place: u32,
+#if LANES > 1
+    @builtin(subgroup_invocation_id) subgroup_place: u32,
+#endif
+) {
     let h = info[1];
     let w = info[2];
     let c_in = info[3];
@@ -32,32 +44,42 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let upsample = info[11];
     let seen_h = info[12];
     let seen_w = info[13];
-    let first_row = (id.z * groups.y * {{WG_Y}}u + id.y) * {{ROWS}}u;
-    let first_column = id.x * {{COLUMNS}}u;
+    // Among the neighbours that share what they read.
+#if LANES == 1
+    let lane = 0u;
+#else
+    let lane = subgroup_place % {{LANES}}u;
+#endif
+    let first_row = ((group.z * groups.y + group.y) * {{HEIGHT}}u + place / {{WIDTH}}u) * {{SHARES}}u * {{LANES}}u;
+    let first_column = (group.x * {{WIDTH}}u + place % {{WIDTH}}u) * {{COLUMNS}}u;
+#if LANES == 1
     if first_row >= rows || first_column >= o4 {
         return;
     }
+#endif
     // Past the edge, the last row or column is computed again and not stored.
 #for c COLUMNS
     let column_$c = column_of(first_column + $cu, o4);
 #endfor
-#for r ROWS
-    let row_$r = min(first_row + $ru, rows - 1u);
-    let image_$r = (row_$r / out_pixels) * h * w;
-    let top_$r = ((row_$r % out_pixels) / out_w) * stride;
-    let left_$r = (row_$r % out_w) * stride;
+#for s SHARES
+    let row_$s = min(first_row + $su * {{LANES}}u + lane, rows - 1u);
+    let image_$s = (row_$s / out_pixels) * h * w;
+    let top_$s = ((row_$s % out_pixels) / out_w) * stride;
+    let left_$s = (row_$s % out_w) * stride;
+#for l LANES
 #for c COLUMNS
-    var sum_$r_$c = vec4<f32>(0.0);
+    var sum_$s_$l_$c = vec4<f32>(0.0);
+#endfor
 #endfor
 #endfor
     for (var ky = 0u; ky < kernel; ky++) {
         for (var kx = 0u; kx < kernel; kx++) {
             // Unsigned: a position left of or above the picture wraps to a huge one and fails the bound too.
-#for r ROWS
-            let sy_$r = top_$r + ky - above;
-            let sx_$r = left_$r + kx - left;
-            let inside_$r = sy_$r < seen_h && sx_$r < seen_w;
-            let x_$r = select(0u, (image_$r + (sy_$r / upsample) * w + sx_$r / upsample) * c_in, inside_$r);
+#for s SHARES
+            let sy_$s = top_$s + ky - above;
+            let sx_$s = left_$s + kx - left;
+            let inside_$s = sy_$s < seen_h && sx_$s < seen_w;
+            let x_$s = select(0u, (image_$s + (sy_$s / upsample) * w + sx_$s / upsample) * c_in, inside_$s);
 #endfor
             let tap = (ky * kernel + kx) * tap_rows(c_in);
             for (var block = 0u; block < c_in; block += 32u) {
@@ -69,10 +91,19 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 #for c COLUMNS
                     let w_$c = weight_rows(tap + i, column_$c, o4, scale_$c);
 #endfor
-#for r ROWS
-                    let v_$r = select(vec4<f32>(0.0), x_row(x_$r, i, c_in), inside_$r);
+#for s SHARES
+                    let read_$s = select(vec4<f32>(0.0), x_row(x_$s, i, c_in), inside_$s);
+#for l LANES
+#if LANES == 1
+                    let v_$s_$l = read_$s;
+#elif LANES == 4
+                    let v_$s_$l = quadBroadcast(read_$s, $lu);
+#else
+                    let v_$s_$l = subgroupShuffle(read_$s, subgroup_place - lane + $lu);
+#endif
 #for c COLUMNS
-                    sum_$r_$c += w_$c * v_$r;
+                    sum_$s_$l_$c += w_$c * v_$s_$l;
+#endfor
 #endfor
 #endfor
                 }
@@ -84,17 +115,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let shift_$c = shift_of(column_$c);
 #endif
 #endfor
-#for r ROWS
-    if first_row + $ru < rows {
+#for s SHARES
+#for l LANES
+    if first_row + $su * {{LANES}}u + $lu < rows {
 #for c COLUMNS
         if first_column + $cu < o4 {
 #if SHIFT == 1
-            store_row(row_$r, column_$c, c_out, sum_$r_$c + shift_$c);
+            let total = sum_$s_$l_$c + shift_$c;
 #else
-            store_row(row_$r, column_$c, c_out, sum_$r_$c);
+            let total = sum_$s_$l_$c;
 #endif
+            store_row(first_row + $su * {{LANES}}u + $lu, column_$c, c_out, total);
         }
 #endfor
     }
+#endfor
 #endfor
 }

@@ -117,6 +117,17 @@ fn f16_modules_compile_where_f16_is_allowed() {
 }
 
 #[test]
+fn subgroup_modules_compile_where_subgroups_are() {
+    let modules = easel::kernel::subgroup_shader_sources();
+    assert!(!modules.is_empty());
+    for (name, source) in modules {
+        let found = faults(&source, EVERYWHERE | Capabilities::SUBGROUP);
+        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
+        assert!(!faults(&source, EVERYWHERE).is_empty(), "{name} needs no subgroups");
+    }
+}
+
+#[test]
 fn broken_modules_are_noticed() {
     let kernel = |globals: &str, size: &str, body: &str| {
         format!("{globals}\n@compute @workgroup_size({size})\nfn main() {{ {body} }}")

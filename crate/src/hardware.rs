@@ -115,9 +115,11 @@ impl Hardware {
         let reports = faults.clone();
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
         let info = setup.adapter.get_info();
+        let subgroups = setup.device.features().contains(Features::SUBGROUP);
+        let subgroup = if subgroups { info.subgroup_min_size } else { 0 };
         let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
         let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
-        Adapter { software: hardware.is_software(), f16: false }.make_current();
+        Adapter { software: hardware.is_software(), f16: false, subgroup }.make_current();
         // Those of a device that was opened before.
         tune::choose(&hardware.strategies());
         Ok(hardware)
@@ -126,6 +128,11 @@ impl Hardware {
     /// Takes the GPU for software that imitates one, for callers that know better than wgpu.
     pub fn assume_software(&self) {
         Adapter { software: true, ..Adapter::current() }.make_current();
+    }
+
+    /// Takes the GPU's smallest subgroups for ones of `size` invocations, which its device lets shaders use; 0 for none.
+    pub fn assume_subgroups(&self, size: u32) {
+        Adapter { subgroup: size, ..Adapter::current() }.make_current();
     }
 
     /// Keeps a UNet's activations in f16 from now on, and lets products be computed in f16, with sums in f32, where that is

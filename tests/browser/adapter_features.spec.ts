@@ -1,6 +1,6 @@
-// The workaround for adapters without `timestamp-query`, on an adapter of the test's own making.
+// What the engine is told of an adapter's features, and what it gets, on an adapter of the test's own making.
 import { expect, test } from "@playwright/test";
-import { feignTimestampQuery } from "../../www/src/worker/timestamp_query.ts";
+import { mendAdapters } from "../../www/src/worker/adapter_features.ts";
 
 /** What a device was asked for; refuses features that the adapter lacks, as browsers do. */
 function adapterWith(names: GPUFeatureName[]): typeof GPUAdapter {
@@ -18,13 +18,13 @@ function adapterWith(names: GPUFeatureName[]): typeof GPUAdapter {
   return Adapter as unknown as typeof GPUAdapter;
 }
 
-/** Feigns the feature on such an adapter, of which the engine asks for it. */
+/** Mends such an adapter, of which the engine asks for two features. */
 async function request(names: GPUFeatureName[]): Promise<{ seen: string[]; device: unknown }> {
   const Adapter = adapterWith(names);
   const before = Object.getOwnPropertyDescriptor(globalThis, "GPUAdapter");
   Object.defineProperty(globalThis, "GPUAdapter", { configurable: true, value: Adapter });
   try {
-    feignTimestampQuery();
+    mendAdapters();
   } finally {
     if (before) Object.defineProperty(globalThis, "GPUAdapter", before);
     else Reflect.deleteProperty(globalThis, "GPUAdapter");
@@ -49,11 +49,16 @@ test("an adapter with timestamps gives what it has", async () => {
   expect(device).toEqual({ label: "engine", asked: ["timestamp-query", "shader-f16"] });
 });
 
+test("a device gets the subgroups that its adapter has", async () => {
+  const { device } = await request(["shader-f16", "subgroups"]);
+  expect(device).toEqual({ label: "engine", asked: ["shader-f16", "subgroups"] });
+});
+
 test("other features that an adapter lacks are asked for, and refused", async () => {
   await expect(request([])).rejects.toThrow("unsupported: shader-f16");
 });
 
 test("without WebGPU nothing happens", () => {
   expect("GPUAdapter" in globalThis).toBe(false);
-  expect(feignTimestampQuery).not.toThrow();
+  expect(mendAdapters).not.toThrow();
 });

@@ -15,7 +15,14 @@ test("every kernel agrees with its CPU twin", async ({ page }) => {
     async (address) => {
       const { default: init, Engine } = await import(address);
       await init();
-      const engine = await Engine.create("gpu");
+      const adapter = GPUAdapter.prototype;
+      const { requestDevice } = adapter;
+      adapter.requestDevice = function (descriptor) {
+        const requiredFeatures = [...(descriptor?.requiredFeatures ?? []), "subgroups" as GPUFeatureName];
+        return requestDevice.call(this, { ...descriptor, requiredFeatures });
+      };
+      // SwiftShader's subgroups are of four invocations.
+      const engine = await Engine.create("gpu", true, 4);
       return engine.selfTest() as Promise<string[]>;
     },
     site("scripted", "pkg/easel.js"),

@@ -8,7 +8,7 @@ use burn_wgpu::CubeTensor;
 use super::flex::{self as cpu, Matrix};
 use super::shader::{Shader, Variant, launch, shader};
 use super::storage::Storage;
-use super::strategy::{Adapter, Operation, Product, Strategy};
+use super::strategy::{Adapter, Operation, Product, Strategy, enabled};
 use super::{Kernels, cpu_math, tune};
 
 static REGISTER: Shader = shader!("attention_register");
@@ -72,7 +72,9 @@ pub(super) fn strategies(d: usize) -> Vec<Strategy> {
     let (lanes, _) = lanes(d);
     let register = |queries: &u32| queries * lanes <= REGISTER_LANES;
     let register = [4, 2, 1].into_iter().filter(register);
+    let shared = register.clone().map(|queries| Strategy::AttentionSubgroup { queries });
     let mut all: Vec<_> = register.map(|queries| Strategy::AttentionRegister { queries }).collect();
+    all.extend(shared);
     for split in SPLITS.into_iter().filter(|split| lanes.is_multiple_of(*split)) {
         for queries in [1, 2] {
             if (LEAST_TILED_LANES..=TILED_LANES).contains(&(lanes / split * queries)) {
@@ -93,7 +95,9 @@ pub(super) fn strategies(d: usize) -> Vec<Strategy> {
 pub(super) fn usual_strategy(d: usize, adapter: Adapter) -> Strategy {
     let (lanes, _) = lanes(d);
     if adapter.software && lanes <= REGISTER_LANES {
-        Strategy::AttentionRegister { queries: largest_power_of_two(REGISTER_LANES / lanes).min(4) }
+        let queries = largest_power_of_two(REGISTER_LANES / lanes).min(4);
+        let shared = Strategy::AttentionSubgroup { queries };
+        if shared.runs_on(adapter) { shared } else { Strategy::AttentionRegister { queries } }
     } else {
         usual_tiles(d)
     }
@@ -121,23 +125,26 @@ impl Kernel {
     /// For heads of `d` channels; `strategy` is one of theirs.
     fn new(storage: Storage, strategy: Strategy, d: usize, causal: bool) -> Self {
         match strategy {
-            Strategy::AttentionRegister { queries } => Self::register(storage, queries, d, causal),
+            Strategy::AttentionRegister { queries } => Self::register(storage, queries, d, causal, false),
+            Strategy::AttentionSubgroup { queries } => Self::register(storage, queries, d, causal, true),
             Strategy::AttentionTiled { split, queries, f16 } => {
                 Self::tiled(storage, [split, queries], f16, d, causal)
             }
-            Strategy::Register { .. } | Strategy::Tiled { .. } => {
+            Strategy::Register { .. } | Strategy::Subgroup { .. } | Strategy::Tiled { .. } => {
                 Self::new(storage, usual_tiles(d), d, causal)
             }
         }
     }
 
-    fn register(storage: Storage, queries: u32, d: usize, causal: bool) -> Self {
+    fn register(storage: Storage, queries: u32, d: usize, causal: bool, shared: bool) -> Self {
         let (lanes, vector) = lanes(d);
         let defines = [
             ("WG_X", WORKGROUP),
             ("QUERIES", queries),
             ("LANES", lanes),
             ("FOUR", 4),
+            ("SHARED", shared.into()),
+            enabled(shared),
             ("VECTOR", vector.into()),
             ("CAUSAL", causal.into()),
             storage.define(),
@@ -169,14 +176,17 @@ impl Kernel {
 /// Head sizes of the families, and odd ones: SD 1 has 40, 80 and 160, SD 2, SDXL and the text encoders 64, the VAE 512.
 const HEADS: [usize; 10] = [2, 4, 5, 16, 32, 40, 64, 80, 160, 512];
 
-/// Those that round to f16 in tiles, or the others.
-pub(super) fn variants(storage: Storage, f16: bool) -> Vec<Variant> {
+/// Of the strategies that `chosen` holds for.
+pub(super) fn variants(storage: Storage, chosen: fn(&Strategy) -> bool) -> Vec<Variant> {
     let of_head = |d: usize| {
-        let strategies = strategies(d).into_iter().filter(move |strategy| strategy.is_f16() == f16);
+        let strategies = strategies(d).into_iter().filter(chosen);
         let both = strategies.flat_map(move |strategy| [(strategy, d, false), (strategy, d, true)]);
         // Text encoders are causal, and they are small: what is usual does for them, unless it was measured.
-        let usual = [true, false].map(|software| usual_strategy(d, Adapter { software, f16: false }));
-        both.filter(move |(strategy, _, causal)| f16 || !causal || usual.contains(strategy))
+        let adapters = [(true, 0), (true, 4), (false, 0)];
+        let usual = adapters.map(|(software, subgroup)| {
+            usual_strategy(d, Adapter { software, subgroup, ..Adapter::default() })
+        });
+        both.filter(move |(strategy, _, causal)| strategy.is_f16() || !causal || usual.contains(strategy))
     };
     let all = HEADS.into_iter().flat_map(of_head);
     all.map(|(strategy, d, causal)| Kernel::new(storage, strategy, d, causal).variant).collect()

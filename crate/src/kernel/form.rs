@@ -21,8 +21,8 @@ impl Shaders {
     /// The shader of `strategy`, which is none of attention's, for a form of operands.
     pub(super) fn variant(&'static self, form: &Form, strategy: Strategy) -> Variant {
         let shader = match strategy {
-            Strategy::Register { .. } | Strategy::AttentionRegister { .. } => &self.register,
             Strategy::Tiled { .. } | Strategy::AttentionTiled { .. } => &self.tiled,
+            _ => &self.register,
         };
         Variant::new(shader, &[strategy.defines(), form.defines()].concat())
     }

@@ -283,7 +283,7 @@ pub fn shader_sources() -> Vec<(String, String)> {
     sources([
         linear::variants(Storage::F32, &Strategy::ALL),
         conv2d::variants(Storage::F32, &Strategy::ALL),
-        attention::variants(Storage::F32, false),
+        attention::variants(Storage::F32, |strategy| strategy.lanes() == 0 && !strategy.is_f16()),
         group_norm::variants(Storage::F32),
         layer_norm::variants(Storage::F32),
         geglu::variants(Storage::F32),
@@ -294,6 +294,16 @@ pub fn shader_sources() -> Vec<(String, String)> {
     ])
 }
 
+/// Those that only adapters with subgroups compile; in a browser, `enable subgroups;` goes before them.
+#[must_use]
+pub fn subgroup_shader_sources() -> Vec<(String, String)> {
+    sources([
+        linear::variants(Storage::F32, &Strategy::ALL_SUBGROUP),
+        conv2d::variants(Storage::F32, &Strategy::ALL_SUBGROUP),
+        attention::variants(Storage::F32, |strategy| strategy.lanes() > 0),
+    ])
+}
+
 /// Those that only adapters with `shader-f16` compile.
 #[must_use]
 pub fn f16_shader_sources() -> Vec<(String, String)> {
@@ -301,11 +311,11 @@ pub fn f16_shader_sources() -> Vec<(String, String)> {
     sources([
         linear::variants(Storage::F32, &Strategy::ALL_F16),
         conv2d::variants(Storage::F32, &Strategy::ALL_F16),
-        attention::variants(Storage::F32, true),
+        attention::variants(Storage::F32, |strategy| strategy.is_f16()),
         linear::variants(Storage::F16, &all),
         conv2d::variants(Storage::F16, &all),
-        attention::variants(Storage::F16, true),
-        attention::variants(Storage::F16, false),
+        attention::variants(Storage::F16, |strategy| strategy.is_f16()),
+        attention::variants(Storage::F16, |strategy| strategy.lanes() == 0 && !strategy.is_f16()),
         group_norm::variants(Storage::F16),
         layer_norm::variants(Storage::F16),
         geglu::variants(Storage::F16),

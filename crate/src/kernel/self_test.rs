@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::f16;
 
 use self::products::{attention_cases, conv2d_cases, linear_cases, operand_cases, strategy_cases};
-use super::strategy::Strategy;
+use super::strategy::{Adapter, Strategy};
 use super::{
     Activation, GroupNorm, MAX_TERMS, Storage, blend, geglu, group_norm, group_norm_apply, group_statistics,
     layer_norm, sampler_step, to_rgb,
@@ -144,6 +144,7 @@ fn activation_cases(quants: &[Option<Quant>]) -> Vec<Case> {
         linear_cases(),
         operand_cases(),
         strategy_cases(&Strategy::ALL, quants),
+        strategy_cases(&subgroup_strategies(), quants),
         conv2d_cases(),
         attention_cases(false),
         group_norm_cases(),
@@ -153,6 +154,12 @@ fn activation_cases(quants: &[Option<Quant>]) -> Vec<Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Those that the adapter has subgroups for.
+fn subgroup_strategies() -> Vec<Strategy> {
+    let all = Strategy::ALL_SUBGROUP.into_iter();
+    all.filter(|strategy| strategy.runs_on(Adapter::current())).collect()
 }
 
 /// Values in -2..2 from a multiplicative hash of the position.

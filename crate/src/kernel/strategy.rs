@@ -51,6 +51,16 @@ pub enum Strategy {
         /// Groups of four columns of an invocation.
         columns: u32,
     },
+    /// [`Self::Register`] with `lanes` neighbours of a subgroup, 4 or 8, that own the same rows, a multiple of `lanes`: each
+    /// reads its part of them and hands on what it read.
+    Subgroup {
+        /// Neighbours that share.
+        lanes: u32,
+        /// Rows of an invocation.
+        rows: u32,
+        /// Groups of four columns of an invocation.
+        columns: u32,
+    },
     /// A workgroup of 8 x `height` invocations stages its operands in workgroup memory, which GPUs need to come near
     /// their peak: all invocations then share what one of them read.
     Tiled {
@@ -67,6 +77,12 @@ pub enum Strategy {
     },
     /// Attention whose invocations own `queries` queries of a head and read keys and values from memory themselves.
     AttentionRegister {
+        /// Queries of an invocation.
+        queries: u32,
+    },
+    /// [`Self::AttentionRegister`] with four neighbours of a subgroup that share a head: each reads one of four keys and
+    /// values and hands it on.
+    AttentionSubgroup {
         /// Queries of an invocation.
         queries: u32,
     },
@@ -88,10 +104,12 @@ pub struct Adapter {
     pub software: bool,
     /// It has `shader-f16`, and its user accepts results with that precision.
     pub f16: bool,
+    /// Invocations of its smallest subgroups, 0 where shaders may not use them.
+    pub subgroup: u32,
 }
 
 thread_local! {
-    static ADAPTER: Cell<Adapter> = const { Cell::new(Adapter { software: false, f16: false }) };
+    static ADAPTER: Cell<Adapter> = const { Cell::new(Adapter { software: false, f16: false, subgroup: 0 }) };
 }
 
 impl Adapter {
@@ -116,7 +134,7 @@ impl Adapter {
     }
 }
 
-const SOFTWARE: Adapter = Adapter { software: true, f16: false };
+const SOFTWARE: Adapter = Adapter { software: true, f16: false, subgroup: 0 };
 
 /// Width of a workgroup, over groups of columns.
 const WIDTH: u32 = 8;
@@ -124,6 +142,26 @@ const WIDTH: u32 = 8;
 const REGISTER_HEIGHT: u32 = 8;
 
 const MOST_GROUPS: u32 = 32_768;
+
+/// Of the register kernels, whose workgroups are of one dimension: shaders that ask for subgroups have no other.
+fn register_defines(lanes: u32, rows: u32, columns: u32) -> Vec<(&'static str, u32)> {
+    vec![
+        ("WG_X", WIDTH * REGISTER_HEIGHT),
+        ("WIDTH", WIDTH),
+        ("HEIGHT", REGISTER_HEIGHT),
+        ("LANES", lanes),
+        enabled(lanes > 1),
+        ("SHARES", rows / lanes),
+        ("COLUMNS", columns),
+        ("PAIRS", columns / 2),
+        ("GATE_APART", 1),
+    ]
+}
+
+/// The shaders' `SUBGROUPS`, which asks for WGSL's extension: browsers want it, and naga does not know its name.
+pub(super) fn enabled(subgroups: bool) -> (&'static str, u32) {
+    ("SUBGROUPS", (subgroups && cfg!(target_family = "wasm")).into())
+}
 
 impl Strategy {
     /// Tiles of 128 x 64 outputs: 43 multiplications for a value read.
@@ -133,7 +171,7 @@ impl Strategy {
     /// Tiles of 32 x 32 outputs, for products with too few outputs to keep a GPU busy with larger ones.
     const TILED_32: Self = Self::Tiled { height: 8, rows4: 1, columns: 1, depth: 32, f16: false };
 
-    /// All that compute in f32, for tests and tools.
+    /// All that compute in f32 on every adapter, for tests and tools.
     pub const ALL: [Self; 7] = [
         Self::Register { rows: 8, columns: 4 },
         Self::Register { rows: 8, columns: 2 },
@@ -150,25 +188,39 @@ impl Strategy {
         Self::Tiled { height: 8, rows4: 2, columns: 2, depth: 16, f16: true },
     ];
 
+    /// Those that need an adapter with subgroups.
+    pub const ALL_SUBGROUP: [Self; 3] = [
+        Self::Subgroup { lanes: 8, rows: 16, columns: 1 },
+        Self::Subgroup { lanes: 8, rows: 8, columns: 1 },
+        Self::Subgroup { lanes: 4, rows: 8, columns: 4 },
+    ];
+
     /// Whether it rounds to f16 on the way.
     #[must_use]
     pub fn is_f16(self) -> bool {
         matches!(self, Self::Tiled { f16: true, .. } | Self::AttentionTiled { f16: true, .. })
     }
 
+    /// Neighbours of a subgroup that share what they read; 0 where subgroups are not needed.
+    #[must_use]
+    pub fn lanes(self) -> u32 {
+        match self {
+            Self::Subgroup { lanes, .. } => lanes,
+            Self::AttentionSubgroup { .. } => 4,
+            _ => 0,
+        }
+    }
+
+    /// Whether `adapter` has what it takes, and its user accepts its precision.
+    pub(super) fn runs_on(self, adapter: Adapter) -> bool {
+        self.lanes() <= adapter.subgroup && (adapter.f16 || !self.is_f16())
+    }
+
     /// What its shaders are compiled with.
     pub(super) fn defines(self) -> Vec<(&'static str, u32)> {
         match self {
-            Self::Register { rows, columns } => {
-                vec![
-                    ("WG_X", WIDTH),
-                    ("WG_Y", REGISTER_HEIGHT),
-                    ("ROWS", rows),
-                    ("COLUMNS", columns),
-                    ("PAIRS", columns / 2),
-                    ("GATE_APART", 1),
-                ]
-            }
+            Self::Register { rows, columns } => register_defines(1, rows, columns),
+            Self::Subgroup { lanes, rows, columns } => register_defines(lanes, rows, columns),
             Self::Tiled { height, rows4, columns, depth, f16 } => vec![
                 ("WG_X", WIDTH),
                 ("WG_Y", height),
@@ -180,7 +232,9 @@ impl Strategy {
                 ("F16", f16.into()),
             ],
             // Those depend on the size of a head: see `attention`.
-            Self::AttentionRegister { .. } | Self::AttentionTiled { .. } => Vec::new(),
+            Self::AttentionRegister { .. } | Self::AttentionSubgroup { .. } | Self::AttentionTiled { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -188,6 +242,7 @@ impl Strategy {
     pub(super) fn in_pairs(self) -> Self {
         match self {
             Self::Register { rows, columns: 1 } => Self::Register { rows, columns: 2 },
+            Self::Subgroup { lanes, rows, columns: 1 } => Self::Subgroup { lanes, rows, columns: 2 },
             Self::TILED_32 => Self::TILED_64,
             other => other,
         }
@@ -196,9 +251,13 @@ impl Strategy {
     /// Rows and columns that a workgroup computes; of attention, that an invocation does.
     fn tile(self) -> [u32; 2] {
         match self {
-            Self::Register { rows, columns } => [REGISTER_HEIGHT * rows, WIDTH * columns * 4],
+            Self::Register { rows, columns } | Self::Subgroup { rows, columns, .. } => {
+                [REGISTER_HEIGHT * rows, WIDTH * columns * 4]
+            }
             Self::Tiled { height, rows4, columns, .. } => [height * rows4 * 4, WIDTH * columns * 4],
-            Self::AttentionRegister { queries } | Self::AttentionTiled { queries, .. } => [queries, 1],
+            Self::AttentionRegister { queries }
+            | Self::AttentionSubgroup { queries }
+            | Self::AttentionTiled { queries, .. } => [queries, 1],
         }
     }
 
@@ -211,16 +270,18 @@ impl Strategy {
     }
 }
 
-/// `register 8x8`, the outputs of an invocation, or `tiled 64x64`, those of a workgroup; of attention the queries of an
-/// invocation, and how many share them.
+/// `register 8x8`, the outputs of an invocation, `subgroup 8x8 / 4`, those and how many invocations share what they read, or
+/// `tiled 64x64`, the outputs of a workgroup; of attention the queries of an invocation, and how many share them.
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [tile_rows, tile_columns] = self.tile();
         f.pad(&match self {
             Self::Register { rows, columns } => format!("register {rows}x{}", 4 * columns),
+            Self::Subgroup { lanes, rows, columns } => format!("subgroup {rows}x{} / {lanes}", 4 * columns),
             Self::Tiled { f16: false, .. } => format!("tiled {tile_rows}x{tile_columns}"),
             Self::Tiled { f16: true, .. } => format!("tiled {tile_rows}x{tile_columns} f16"),
             Self::AttentionRegister { queries } => format!("register {queries}"),
+            Self::AttentionSubgroup { queries } => format!("subgroup {queries}"),
             Self::AttentionTiled { split, queries, f16: false } => format!("tiled {queries}/{split}"),
             Self::AttentionTiled { split, queries, f16: true } => format!("tiled {queries}/{split} f16"),
         })
@@ -233,7 +294,7 @@ impl Product {
     pub fn candidates(&self, adapter: Adapter) -> Vec<Strategy> {
         let usual = self.usual_strategy(adapter);
         let others = self.strategies().into_iter().filter(|strategy| {
-            *strategy != usual && (adapter.f16 || !strategy.is_f16()) && self.suits(*strategy, adapter)
+            *strategy != usual && strategy.runs_on(adapter) && self.suits(*strategy, adapter)
         });
         std::iter::once(usual).chain(others).collect()
     }
@@ -243,7 +304,9 @@ impl Product {
     pub fn strategies(&self) -> Vec<Strategy> {
         match self.operation {
             Operation::Attention => attention::strategies(self.n),
-            Operation::Linear | Operation::Conv2d => [&Strategy::ALL[..], &Strategy::ALL_F16].concat(),
+            Operation::Linear | Operation::Conv2d => {
+                [&Strategy::ALL[..], &Strategy::ALL_SUBGROUP, &Strategy::ALL_F16].concat()
+            }
         }
     }
 
@@ -251,12 +314,23 @@ impl Product {
     fn suits(&self, strategy: Strategy, adapter: Adapter) -> bool {
         let [rows, columns] = strategy.tile().map(|side| side as usize);
         match strategy {
-            // One large tile for any adapter: in a browser, software need not say that it is.
-            Strategy::Register { rows, columns } => adapter.software || rows < 8 || columns == 4,
+            // One large tile for any adapter: in a browser, software need not say that it is. Where eight neighbours share
+            // what they read, large tiles of single invocations are beaten.
+            Strategy::Register { rows, columns } => {
+                rows < 8 || if adapter.software { adapter.subgroup < 8 } else { columns == 4 }
+            }
+            // Eight neighbours read less than four do. One large tile for any adapter, as above.
+            Strategy::Subgroup { lanes, rows, .. } => {
+                (lanes == 8 || adapter.subgroup < 8) && (adapter.software || rows == 16)
+            }
             // A tile that reaches far over an edge of the result computes nothing there.
             Strategy::Tiled { .. } => !adapter.software && self.rows * 2 > rows && self.n * 2 > columns,
-            Strategy::AttentionRegister { .. } => {
-                adapter.software || strategy == attention::usual_strategy(self.n, SOFTWARE)
+            // Software compiles them for seconds: no beaten ones there.
+            Strategy::AttentionRegister { .. } if adapter.software => adapter.subgroup < 4,
+            Strategy::AttentionSubgroup { .. } if adapter.software => true,
+            Strategy::AttentionRegister { queries } | Strategy::AttentionSubgroup { queries } => {
+                let register = Strategy::AttentionRegister { queries };
+                register == attention::usual_strategy(self.n, SOFTWARE)
             }
             Strategy::AttentionTiled { .. } => !adapter.software,
         }
@@ -287,6 +361,9 @@ impl Product {
             };
         }
         match outputs {
+            8_192.. if adapter.software && adapter.subgroup >= 8 && self.rows >= 32 && self.n > 4 => {
+                Strategy::Subgroup { lanes: 8, rows: if self.rows > 64 { 16 } else { 8 }, columns: 1 }
+            }
             65_536.. if adapter.software && self.n > 64 => Strategy::Register { rows: 8, columns: 4 },
             65_536.. if adapter.software && self.n > 4 => Strategy::Register { rows: 8, columns: 2 },
             8_192.. => Strategy::Register { rows: 4, columns: 1 },

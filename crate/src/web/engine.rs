@@ -133,13 +133,18 @@ struct RequestFields {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software: wgpu does not know
-    /// that in a browser. With `f16`, activations are kept, and products may be computed, in that
+    /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software, and of how many
+    /// invocations its smallest subgroups are that devices may use: wgpu knows neither in a browser. With `f16`, activations are kept, and products may be computed, in that
     /// precision, where the GPU has it.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
-    pub async fn create(device: &str, software: Option<bool>, f16: Option<bool>) -> Result<Self, JsValue> {
+    pub async fn create(
+        device: &str,
+        software: Option<bool>,
+        subgroup: Option<u32>,
+        f16: Option<bool>,
+    ) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
         let faults = Faults::default();
@@ -148,6 +153,7 @@ impl Engine {
         if software == Some(true) {
             hardware.assume_software();
         }
+        hardware.assume_subgroups(subgroup.unwrap_or_default());
         if f16 == Some(true) {
             hardware.allow_f16().map_err(|error| to_js(&error))?;
         }

@@ -1,7 +1,7 @@
 // Easel with one UNet.
 import init, { Engine, type Source, UNet } from "easel-wasm";
+import { mendAdapters } from "../../../www/src/worker/adapter_features.ts";
 import { decideDevice } from "../../../www/src/worker/device.ts";
-import { feignTimestampQuery } from "../../../www/src/worker/timestamp_query.ts";
 import { answerWith } from "./protocol.ts";
 
 /** The files of a folder on the server, read by ranges. */
@@ -28,10 +28,10 @@ function transposed(values: Float32Array, channels: number): Float32Array {
 }
 
 answerWith(async ({ device, folder, about, inputs }) => {
-  feignTimestampQuery();
+  mendAdapters();
   await init();
-  const { software } = await decideDevice(device);
-  const engine = await Engine.create(device, software);
+  const { software, subgroup } = await decideDevice(device);
+  const engine = await Engine.create(device, software, subgroup);
   const unet = await UNet.load(engine, files(folder));
   const [, channels = 0, height = 0, width = 0] = about.shapes.sample;
   const sample = transposed(inputs.sample, channels);

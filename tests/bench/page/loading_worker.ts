@@ -1,10 +1,10 @@
 // Loads the model of `/model/` once, as the page's worker does, and says what that took.
 import init, { Engine } from "easel-wasm";
+import { mendAdapters } from "../../../www/src/worker/adapter_features.ts";
 import { decideDevice } from "../../../www/src/worker/device.ts";
 import { USUAL } from "../../../www/src/worker/model_download.ts";
 import { providerOf } from "../../../www/src/worker/provider.ts";
 import { ModelSource } from "../../../www/src/worker/source.ts";
-import { feignTimestampQuery } from "../../../www/src/worker/timestamp_query.ts";
 
 export interface Loading {
   /** Read from the store, from the first to the arrival of the last on the device. */
@@ -16,10 +16,10 @@ export interface Loading {
 }
 
 async function load(): Promise<Loading> {
-  feignTimestampQuery();
+  mendAdapters();
   const { memory } = await init();
-  const { software } = await decideDevice("gpu");
-  const engine = await Engine.create("gpu", software);
+  const { software, subgroup } = await decideDevice("gpu");
+  const engine = await Engine.create("gpu", software, subgroup);
   const options = { ...USUAL, token: undefined, signal: new AbortController().signal, emit: () => {} };
   const source = await ModelSource.open(
     providerOf(new URL("/model/", location.href), undefined, options),

@@ -1,9 +1,11 @@
-// cubecl panics in a browser whose adapter lacks `timestamp-query`, although nothing here asks it for times.
+// What the engine's libraries ask of adapters, set right: cubecl panics in a browser whose adapter lacks
+// `timestamp-query`, although nothing here asks it for times, and wgpu has no name for a browser's subgroups.
 
-const NAME = "timestamp-query";
+const FEIGNED = "timestamp-query";
+const WANTED = "subgroups";
 
-/** From now on every adapter seems to have the feature; a device is asked for with what there really is. */
-export function feignTimestampQuery(): void {
+/** From now on every adapter seems to have timestamps, and a device gets them, and subgroups, where they really are. */
+export function mendAdapters(): void {
   // Absent where there is no WebGPU.
   const adapter = globalThis.GPUAdapter?.prototype;
   const features = adapter && Object.getOwnPropertyDescriptor(adapter, "features")?.get;
@@ -12,12 +14,15 @@ export function feignTimestampQuery(): void {
   const real = (of: GPUAdapter): ReadonlySet<string> => features.call(of);
   Object.defineProperty(adapter, "features", {
     get(this: GPUAdapter) {
-      return new Set([...real(this), NAME]);
+      return new Set([...real(this), FEIGNED]);
     },
   });
   adapter.requestDevice = function (descriptor) {
-    const asked = [...(descriptor?.requiredFeatures ?? [])];
-    const requiredFeatures = asked.filter((name) => name !== NAME || real(this).has(NAME));
+    const there = real(this);
+    const asked = [...(descriptor?.requiredFeatures ?? [])].filter(
+      (name) => name !== FEIGNED || there.has(name),
+    );
+    const requiredFeatures = there.has(WANTED) ? [...new Set([...asked, WANTED as GPUFeatureName])] : asked;
     return requestDevice.call(this, { ...descriptor, requiredFeatures });
   };
 }

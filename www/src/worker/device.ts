@@ -9,16 +9,20 @@ export interface DeviceDecision {
   adapter?: string;
   /** The GPU is software that imitates one. */
   software?: boolean;
+  /** Invocations of its smallest subgroups; absent where it has none. */
+  subgroup?: number;
   reason?: string;
 }
 
 /** Takes the GPU unless there is none, or only software that imitates one: the CPU itself is faster than that. */
 export async function decideDevice(choice: DeviceChoice): Promise<DeviceDecision> {
   if (choice === "cpu") return { device: "cpu" };
-  const info = await adapterInfo();
+  const adapter = await firstAdapter();
+  const info = adapter?.info;
   const name = info ? adapterName(info) : "";
   const software = info !== undefined && (info.isFallbackAdapter || SOFTWARE.test(name));
   const gpu: DeviceDecision = { device: "gpu", software, ...(name !== "" && { adapter: name }) };
+  if (adapter?.features.has("subgroups")) gpu.subgroup = adapter.info.subgroupMinSize;
   if (choice === "gpu") return gpu;
   if (!("gpu" in navigator)) return { device: "cpu", reason: `this browser has no WebGPU (${BROWSERS})` };
   if (!info) return { device: "cpu", reason: `WebGPU found no graphics adapter here (${BROWSERS})` };
@@ -38,11 +42,10 @@ export function isLargeHere(bytes: number): boolean {
   return gibibytes !== undefined && gibibytes <= SMALL_DEVICE && bytes > gibibytes * 2 ** 30 * LARGE_MODEL;
 }
 
-async function adapterInfo(): Promise<GPUAdapterInfo | undefined> {
+async function firstAdapter(): Promise<GPUAdapter | null | undefined> {
   // Absent outside secure contexts and in browsers without WebGPU, whatever the types say.
   const gpu = navigator.gpu as GPU | undefined;
-  const adapter = await gpu?.requestAdapter().catch(() => null);
-  return adapter?.info;
+  return gpu?.requestAdapter().catch(() => null);
 }
 
 /** "nvidia ampere", as much as the browser tells. */

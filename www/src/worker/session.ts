@@ -15,6 +15,7 @@ import type {
   Outcome,
 } from "../shared/protocol.ts";
 import { settingsOf } from "../shared/settings.ts";
+import { mendAdapters } from "./adapter_features.ts";
 import { type DeviceDecision, decideDevice, isLargeHere } from "./device.ts";
 import { packingTools, startEngine } from "./engine_code.ts";
 import { beginUse } from "./locks.ts";
@@ -25,7 +26,6 @@ import { encodePng, pixels, snapshot } from "./picture.ts";
 import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
 import { keepStrategies, keptStrategies } from "./strategies.ts";
-import { feignTimestampQuery } from "./timestamp_query.ts";
 
 /** One engine with one model, and at most one run at a time. */
 export class Session {
@@ -51,7 +51,7 @@ export class Session {
   }
 
   async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
-    feignTimestampQuery();
+    mendAdapters();
     await startEngine(params.engineFiles);
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
@@ -180,7 +180,8 @@ async function createEngine(
 ): Promise<{ engine: Engine; decision: DeviceDecision }> {
   const decision = await decideDevice(choice);
   try {
-    return { engine: await Engine.create(decision.device, decision.software, f16), decision };
+    const { device, software, subgroup } = decision;
+    return { engine: await Engine.create(device, software, subgroup, f16), decision };
   } catch (error) {
     // A GPU without f16 draws as well.
     if (f16) return createEngine(choice, false);

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::{Case, Place, tensor, values};
-use crate::kernel::strategy::{Operation, Product, Strategy};
+use crate::kernel::strategy::{Adapter, Operation, Product, Strategy};
 use crate::kernel::{
     Activation, Attention, Conv2d, Storage, Weight, attention_by, conv2d, conv2d_by, linear, linear_by,
     padded,
@@ -186,7 +186,7 @@ pub(super) fn conv2d_cases() -> Vec<Case> {
     cases
 }
 
-/// Every strategy for a head's size, of those that round to f16 or of the others.
+/// Every strategy for a head's size that the adapter has subgroups for, of those that round to f16 or of the others.
 pub(super) fn attention_cases(f16: bool) -> Vec<Case> {
     let shapes = [
         (1, 1, 1, 1, 4),
@@ -202,7 +202,9 @@ pub(super) fn attention_cases(f16: bool) -> Vec<Case> {
     for (b, queries, keys, heads, d) in shapes {
         let (operation, storage) = (Operation::Attention, Storage::F32);
         let strategies = Product { operation, quant: None, storage, rows: 1, k: 1, n: d }.strategies();
-        let strategies = strategies.into_iter().filter(|strategy| strategy.is_f16() == f16);
+        let lanes = Adapter::current().subgroup;
+        let strategies =
+            strategies.into_iter().filter(|strategy| strategy.is_f16() == f16 && strategy.lanes() <= lanes);
         for (i, strategy) in strategies.enumerate() {
             // Every other one, since compiling takes its time.
             let causal = (i + d / 8).is_multiple_of(2);

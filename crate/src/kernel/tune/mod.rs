@@ -25,7 +25,7 @@ pub(crate) fn strategy(product: &Product) -> Strategy {
     note_product(product);
     let adapter = Adapter::current();
     let chosen = CHOICES.with_borrow(|choices| choices.get(&Class::of(product)).copied());
-    let chosen = chosen.filter(|strategy| adapter.f16 || !strategy.is_f16());
+    let chosen = chosen.filter(|strategy| strategy.runs_on(adapter));
     chosen.unwrap_or_else(|| product.usual_strategy(adapter))
 }
 

@@ -29,7 +29,7 @@ impl Class {
     fn has(&self, strategy: Strategy) -> bool {
         let Self { operation, quant, storage, rows, k, n } = *self;
         let known = Product { operation, quant, storage, rows, k, n }.strategies().contains(&strategy);
-        known && (Adapter::current().f16 || !strategy.is_f16())
+        known && strategy.runs_on(Adapter::current())
     }
 
     /// The class of a product.
@@ -139,12 +139,13 @@ impl Table {
     #[must_use]
     pub fn is_of_software(&self) -> bool {
         let products = self.entries.iter().filter(|entry| entry.class.operation != Operation::Attention);
-        let least = |entry: &Entry, registers: bool| {
-            let of_kind = |timed: &&Timed| matches!(timed.strategy, Strategy::Register { .. }) == registers;
-            let times = entry.times.iter().filter(of_kind).map(|timed| timed.microseconds);
-            times.min_by(f64::total_cmp)
+        let least = |entry: &Entry, of_kind: fn(&Strategy) -> bool| {
+            let times = entry.times.iter().filter(|timed| of_kind(&timed.strategy));
+            times.map(|timed| timed.microseconds).min_by(f64::total_cmp)
         };
-        let both = products.filter_map(|entry| Some((least(entry, true)?, least(entry, false)?)));
+        let registers = |strategy: &Strategy| matches!(strategy, Strategy::Register { .. });
+        let tiles = |strategy: &Strategy| matches!(strategy, Strategy::Tiled { .. });
+        let both = products.filter_map(|entry| Some((least(entry, registers)?, least(entry, tiles)?)));
         let (registers, tiles) =
             both.fold((0.0, 0.0), |sums, (register, tile)| (sums.0 + register, sums.1 + tile));
         tiles > CLEARLY * registers
