@@ -70,11 +70,16 @@ fn lanes(d: usize) -> (u32, bool) {
 /// All strategies for heads of `d` channels.
 pub(super) fn strategies(d: usize) -> Vec<Strategy> {
     let (lanes, _) = lanes(d);
-    let register = |queries: &u32| queries * lanes <= REGISTER_LANES;
-    let register = [4, 2, 1].into_iter().filter(register);
-    let shared = register.clone().map(|queries| Strategy::AttentionSubgroup { queries });
-    let mut all: Vec<_> = register.map(|queries| Strategy::AttentionRegister { queries }).collect();
-    all.extend(shared);
+    let fitting = |queries: &u32| queries * lanes <= REGISTER_LANES;
+    let mut all: Vec<_> = [4, 2, 1]
+        .into_iter()
+        .filter(fitting)
+        .map(|queries| Strategy::AttentionRegister { queries })
+        .collect();
+    // With fewer queries than fit, they were slower wherever they were measured.
+    if lanes <= REGISTER_LANES {
+        all.push(Strategy::AttentionSubgroup { queries: register_queries(lanes) });
+    }
     for split in SPLITS.into_iter().filter(|split| lanes.is_multiple_of(*split)) {
         for queries in [1, 2] {
             if (LEAST_TILED_LANES..=TILED_LANES).contains(&(lanes / split * queries)) {
@@ -95,7 +100,7 @@ pub(super) fn strategies(d: usize) -> Vec<Strategy> {
 pub(super) fn usual_strategy(d: usize, adapter: Adapter) -> Strategy {
     let (lanes, _) = lanes(d);
     if adapter.software && lanes <= REGISTER_LANES {
-        let queries = largest_power_of_two(REGISTER_LANES / lanes).min(4);
+        let queries = register_queries(lanes);
         let shared = Strategy::AttentionSubgroup { queries };
         if shared.runs_on(adapter) { shared } else { Strategy::AttentionRegister { queries } }
     } else {
@@ -108,6 +113,11 @@ fn usual_tiles(d: usize) -> Strategy {
     let fits = |split: &u32| lanes.is_multiple_of(*split) && lanes / split <= TILED_LANES;
     let split = SPLITS.into_iter().find(fits).unwrap_or(1);
     Strategy::AttentionTiled { split, queries: 1, f16: false }
+}
+
+/// Queries that fit an invocation's registers, four at most.
+fn register_queries(lanes: u32) -> u32 {
+    largest_power_of_two(REGISTER_LANES / lanes).min(4)
 }
 
 /// The largest that is not above `n`, which is not 0.

@@ -15,6 +15,9 @@ LUMA_CHROMA = ((0.48, 0.94, 0.18), (0.75, -0.75, 0.0), (-0.375, -0.375, 0.75))
 GRADIENTS, COLOURS, KL = 0.5, 2.0, 1e-4
 # Of the decoder by itself: what PSNR counts, beside the edges that eyes see.
 SQUARES = 4.0
+# Latents that a UNet predicts are a little off, which a decoder that never saw any such draws as blotches and frayed
+# edges. Noise of up to this part of their deviation stands for that.
+ASTRAY = 0.3
 # The first three channels of the latents begin as a small picture: an autoencoder without this anchor may
 # become blind to colour and stay so.
 ANCHOR_SCALE, ANCHOR_FIRST, ANCHOR_LAST = 1.5, 1.0, 0.2
@@ -82,6 +85,12 @@ def train(work: Work) -> None:
     stage.forget()
 
 
+def astray(latents: Tensor, deviation: float) -> Tensor:
+    """Latents off by noise, each picture's by another amount, most of them by little."""
+    amounts = torch.rand(len(latents), 1, 1, 1, device=latents.device).square()
+    return latents + ASTRAY * deviation * amounts * torch.randn_like(latents)
+
+
 def train_decoder(work: Work) -> None:
     """Trains the decoder on by itself, on whole pictures. Latents stay what they are: any UNet for them fits as before."""
     settings, renderer = work.preset.decoder, work.renderer()
@@ -97,7 +106,7 @@ def train_decoder(work: Work) -> None:
         pictures = renderer.pictures([scenes.scene() for _ in range(settings.batch)])
         with torch.no_grad():
             latents = model.encode(pictures).latent_dist.mean
-        found = model.decode(latents).sample.float()
+        found = model.decode(astray(latents, 1 / model.config.scaling_factor)).sample.float()
         return {
             "picture": reconstruction_loss(found, pictures),
             "squares": SQUARES * F.mse_loss(found, pictures),
