@@ -187,10 +187,11 @@ class CaptionMaker:
         return self.rng.sample(concept.keywords, self.rng.randint(1, min(3, len(concept.keywords))))
 
 
-def own_keyword(concept: Concept, concepts: list[Concept]) -> str | None:
-    """The keyword of a concept that no other concept has as a keyword or in its name; None where there is none."""
+def own_keywords(concept: Concept, concepts: list[Concept]) -> tuple[str, ...]:
+    """The keywords of a concept that no other concept has as a keyword or in its name."""
     others = [other for other in concepts if other is not concept]
-    for word in concept.keywords:
-        if not any(word in other.keywords or word in other.name for other in others):
-            return word
-    return None
+
+    def shared(word: str) -> bool:
+        return any(word in other.keywords or word in other.name for other in others)
+
+    return tuple(word for word in concept.keywords if not shared(word))

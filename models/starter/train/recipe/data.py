@@ -2,7 +2,7 @@
 
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from . import sources
-from .captions import CaptionMaker
+from .captions import CaptionMaker, own_keywords
 from .concepts import Concept, chosen_concepts
 from .drawing import SHAPES, atlas
 from .scenes import KINDS, SceneMaker
@@ -39,8 +39,12 @@ class Data:
     def scenes(self, seed: int, kinds: dict[str, float] = KINDS) -> SceneMaker:
         return SceneMaker(len(self.concepts), len(self.shapes), random.Random(seed), kinds)
 
-    def captions(self, seed: int) -> CaptionMaker:
-        return CaptionMaker(self.concepts, self.shapes, random.Random(seed))
+    def captions(self, seed: int, shared: bool = True) -> CaptionMaker:
+        """`shared` says whether a concept may be called by keywords that others have, too."""
+        concepts = self.concepts
+        if not shared:
+            concepts = [replace(concept, keywords=own_keywords(concept, concepts)) for concept in concepts]
+        return CaptionMaker(concepts, self.shapes, random.Random(seed))
 
     def token_ids(self, texts: list[str]) -> Tensor:
         """`[texts, positions]`, padded and cut as the pipeline does."""

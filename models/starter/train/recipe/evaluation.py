@@ -12,7 +12,7 @@ from torch import Tensor
 from . import judging, measures
 from .articles import article, with_article
 from .autoencoder import psnr
-from .captions import HELD_OUT, own_keyword
+from .captions import HELD_OUT, own_keywords
 from .colors import NAMES, WHITE
 from .data import Data
 from .likeness import Likeness
@@ -52,10 +52,10 @@ class Cases:
         return [self.names([subject], self._rng.choice(HELD_OUT))[0] for subject in subjects]
 
     def keywords(self, subjects: list[int]) -> list[Case]:
-        """Single things by the keyword that only they have, where they have one."""
+        """Single things by the first keyword that only they have, where they have one."""
         concepts = self._data.concepts
-        words = [(subject, own_keyword(concepts[subject], concepts)) for subject in subjects]
-        return [self._case(word, subject) for subject, word in words if word]
+        words = [(subject, own_keywords(concepts[subject], concepts)[:1]) for subject in subjects]
+        return [self._case(word, subject) for subject, own in words for word in own]
 
     def backgrounds(self, count: int) -> list[Case]:
         cases = []

@@ -37,6 +37,11 @@ def stepped(latents: Tensor, velocity: Tensor, angle: Tensor) -> Tensor:
     return angle.cos() * latents - angle.sin() * velocity
 
 
+def velocity_to(latents: Tensor, goal: Tensor, angle: Tensor) -> Tensor:
+    """The velocity with which `stepped` leads from latents to the goal."""
+    return (angle.cos() * latents - goal) / angle.sin()
+
+
 @torch.no_grad()
 def fill(work: Work) -> None:
     """Makes the paths, a file of them at a time; goes on after those that are there."""

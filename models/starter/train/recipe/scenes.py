@@ -1,7 +1,7 @@
 """What is in a picture and where, before it is rendered or put into words."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .colors import NAMES, WHITE, shade
 
@@ -83,6 +83,18 @@ class SceneMaker:
             shifts = [self.rng.uniform(-0.015, 0.015) for _ in range(2)]
             places.append((subject, x + shifts[0], 0.5 + shifts[1], self.rng.uniform(0.28, 0.31)))
         return self._scene(background or self._background(), "row", places)
+
+    def again(self, scene: Scene) -> Scene:
+        """The same things in the same order and colours; places and sizes are drawn anew."""
+        subjects = [thing.subject for thing in scene.things]
+        if scene.layout == "alone":
+            made = self.alone(*subjects, scene.background)
+        elif scene.layout == "row":
+            made = self.row(subjects, scene.background)
+        else:
+            made = self.pair(*subjects, scene.layout, scene.background)
+        things = zip(scene.things, made.things)
+        return replace(scene, things=tuple(replace(old, x=new.x, y=new.y, size=new.size) for old, new in things))
 
     def is_shape(self, subject: int) -> bool:
         return subject >= self.concepts

@@ -109,6 +109,8 @@ class Preset:
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
+    # The student on renders that are near what it draws; `batch` counts whole ways from noise.
+    nearest: Training
     # The text encoder alone, with the student.
     phrasings: Training
     judge: JudgeSettings
@@ -140,12 +142,13 @@ BUDGET = Preset(
         vocabulary=4096,
     ),
     denoiser=DenoiserSettings(
-        training=Training(Length(minutes=11.5), batch=384, rate=6e-4, averaging=0.9985),
+        training=Training(Length(minutes=9.5), batch=384, rate=6e-4, averaging=0.9985),
         block_out_channels=(96, 192, 320),
         attention=(False, True, True),
         heads=8,
     ),
-    student=StudentSettings(Training(Length(minutes=3), batch=256, rate=4e-4), paths=20_000),
+    student=StudentSettings(Training(Length(minutes=2), batch=256, rate=4e-4), paths=20_000),
+    nearest=Training(Length(minutes=3), batch=64, rate=2e-4),
     phrasings=Training(Length(minutes=1), batch=256, rate=3e-4),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
@@ -181,6 +184,7 @@ CPU = Preset(
         heads=4,
     ),
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
+    nearest=Training(Length(minutes=100), batch=8, rate=4e-4),
     phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
@@ -220,6 +224,7 @@ def _smoke() -> Preset:
             attention=(False, True),
         ),
         student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
+        nearest=brief(CPU.nearest),
         phrasings=brief(CPU.phrasings),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import networks, paths
 from .loop import Stage
-from .paths import stepped
+from .paths import stepped, velocity_to
 from .work import Work
 
 # Part of the batches that start where the student's own steps have led.
@@ -61,7 +61,7 @@ def train(work: Work) -> None:
             start = torch.where(anywhere, torch.randint(0, last, (batch,), device=work.device), start)
             latents = drawn.latents[which, start].float()
         goal = drawn.latents[which, (start + stride).clamp(max=last)].float()
-        wanted = (turn(start).cos() * latents - goal) / turn(start).sin()
+        wanted = velocity_to(latents, goal, turn(start))
         found = model(latents, timesteps[start], text).sample
         return {"velocity": F.mse_loss(found.float(), wanted)}
 
