@@ -148,8 +148,9 @@ impl Kernel {
 
     fn register(storage: Storage, queries: u32, d: usize, causal: bool, shared: bool) -> Self {
         let (lanes, vector) = lanes(d);
+        let invocations = Adapter::current().workgroup(WORKGROUP);
         let defines = [
-            ("WG_X", WORKGROUP),
+            ("WG_X", invocations),
             ("QUERIES", queries),
             ("LANES", lanes),
             ("FOUR", 4),
@@ -159,7 +160,7 @@ impl Kernel {
             ("CAUSAL", causal.into()),
             storage.define(),
         ];
-        Self { queries: WORKGROUP * queries, variant: Variant::new(&REGISTER, &defines) }
+        Self { queries: invocations * queries, variant: Variant::new(&REGISTER, &defines) }
     }
 
     fn tiled(storage: Storage, [split, queries]: [u32; 2], f16: bool, d: usize, causal: bool) -> Self {

@@ -7,6 +7,7 @@ use burn_wgpu::CubeTensor;
 
 use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_as, launch_onto, shader};
 use super::storage::Storage;
+use super::strategy::Adapter;
 use super::weight::maybe;
 use super::{Activation, Kernels, flex as cpu};
 
@@ -106,10 +107,10 @@ const WORKGROUP: u32 = 64;
 /// Invocations that sum up a group: there are only as many workgroups as groups.
 const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant(storage: Storage, width: usize, place: Place) -> Variant {
+fn statistics_variant(adapter: Adapter, storage: Storage, width: usize, place: Place) -> Variant {
     let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
     let defines = [
-        ("WG_X", STATISTICS_WORKGROUP),
+        ("WG_X", adapter.workgroup(STATISTICS_WORKGROUP)),
         ("LANE", lane),
         ("BEFORE", (place.before > 0).into()),
         ("LAST", place.last.into()),
@@ -140,8 +141,11 @@ pub(super) fn variants(storage: Storage) -> Vec<Variant> {
             .map(|(activation, in_place)| apply_variant(storage, lane, activation, in_place))
     };
     let places = [(0, true), (0, false), (1, false), (1, true)].map(|(before, last)| Place { before, last });
-    let statistics =
-        places.into_iter().flat_map(|place| [1, 2, 4].map(|width| statistics_variant(storage, width, place)));
+    let of_place = |place: Place| {
+        let of = move |adapter| [1, 2, 4].map(|width| statistics_variant(adapter, storage, width, place));
+        Adapter::KINDS.into_iter().flat_map(of)
+    };
+    let statistics = places.into_iter().flat_map(of_place);
     statistics.chain(apply(4)).chain(apply(1)).collect()
 }
 
@@ -166,7 +170,7 @@ pub(super) mod cube {
         let weight = place.last.then_some(weight);
         launch_as(
             DType::F32,
-            statistics_variant(Storage::of(&x), channels / groups, place),
+            statistics_variant(Adapter::current(), Storage::of(&x), channels / groups, place),
             [Some(x), before, weight].into_iter().flatten().collect(),
             Shape::new(statistics_shape(b, channels, options, place)),
             [groups as u32, b as u32, 1],

@@ -8,6 +8,7 @@ use burn_wgpu::CubeTensor;
 use super::cpu_math::sum;
 use super::shader::{Shader, Variant, fold, launch, shader};
 use super::storage::Storage;
+use super::strategy::Adapter;
 use super::{Kernels, flex as cpu};
 
 static LAYER_NORM: Shader = shader!("layer_norm");
@@ -24,14 +25,15 @@ pub fn layer_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, eps: f32) 
     ))
 }
 
+/// Invocations that normalise a row.
 const WORKGROUP: u32 = 64;
 
-fn variant(storage: Storage) -> Variant {
-    Variant::new(&LAYER_NORM, &[("WG_X", WORKGROUP), storage.define()])
+fn variant(adapter: Adapter, storage: Storage) -> Variant {
+    Variant::new(&LAYER_NORM, &[("WG_X", adapter.workgroup(WORKGROUP)), storage.define()])
 }
 
 pub(super) fn variants(storage: Storage) -> Vec<Variant> {
-    vec![variant(storage)]
+    Adapter::KINDS.map(|adapter| variant(adapter, storage)).into()
 }
 
 pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: f32) -> CubeTensor {
@@ -39,7 +41,7 @@ pub(super) fn cube(x: CubeTensor, weight: CubeTensor, bias: CubeTensor, eps: f32
     let (groups, row) = fold(b * rows, 1);
     let shape = x.shape();
     let info = [(b * rows) as u32, channels as u32, eps.to_bits(), row];
-    launch(variant(Storage::of(&x)), vec![x, weight, bias], shape, groups, &info)
+    launch(variant(Adapter::current(), Storage::of(&x)), vec![x, weight, bias], shape, groups, &info)
 }
 
 pub(super) fn flex(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, eps: f32) -> FlexTensor {

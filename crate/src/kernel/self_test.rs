@@ -134,7 +134,8 @@ fn root_mean_square(values: &[f32]) -> f32 {
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let quants: Vec<_> = std::iter::once(None).chain(Quant::ALL.map(Some)).collect();
-    let rest = [group_norm_slab_cases(), sampler_step_cases(), blend_cases(), to_rgb_cases()];
+    let slabs = on_any_kind(group_norm_slab_cases);
+    let rest = [slabs, sampler_step_cases(), blend_cases(), to_rgb_cases()];
     activation_cases(&quants).into_iter().chain(rest.into_iter().flatten()).collect()
 }
 
@@ -147,13 +148,25 @@ fn activation_cases(quants: &[Option<Quant>]) -> Vec<Case> {
         strategy_cases(&subgroup_strategies(), quants),
         conv2d_cases(),
         attention_cases(false),
-        group_norm_cases(),
-        layer_norm_cases(),
+        on_any_kind(group_norm_cases),
+        on_any_kind(layer_norm_cases),
         geglu_cases(),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The same operations as a GPU computes them and as software does, on whatever the adapter is.
+fn on_any_kind(cases: fn() -> Vec<Case>) -> Vec<Case> {
+    let on = |kind: Adapter| {
+        cases().into_iter().map(move |case| Case {
+            name: format!("{} on {}", case.name, if kind.software { "software" } else { "a GPU" }),
+            operation: Box::new(move |place| kind.during(|| (case.operation)(place))),
+            ..case
+        })
+    };
+    Adapter::KINDS.into_iter().flat_map(on).collect()
 }
 
 /// Those that the adapter has subgroups for.

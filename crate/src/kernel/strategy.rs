@@ -113,6 +113,9 @@ thread_local! {
 }
 
 impl Adapter {
+    /// A GPU and software that imitates one.
+    pub(super) const KINDS: [Self; 2] = [Self { software: false, ..SOFTWARE }, SOFTWARE];
+
     /// The one that this thread computes on.
     #[must_use]
     pub fn current() -> Self {
@@ -124,13 +127,25 @@ impl Adapter {
         ADAPTER.set(self);
     }
 
-    /// Computes `work` in f32, whatever was allowed: for activations that f16 cannot hold.
-    pub fn in_f32<T>(work: impl FnOnce() -> T) -> T {
+    /// Computes `work` as on this adapter.
+    pub fn during<T>(self, work: impl FnOnce() -> T) -> T {
         let before = Self::current();
-        Self { f16: false, ..before }.make_current();
+        self.make_current();
         let result = work();
         before.make_current();
         result
+    }
+
+    /// Computes `work` in f32, whatever was allowed: for activations that f16 cannot hold.
+    pub fn in_f32<T>(work: impl FnOnce() -> T) -> T {
+        Self { f16: false, ..Self::current() }.during(work)
+    }
+
+    /// Invocations of a workgroup, of which GPUs want `usual` ones. Software runs a workgroup on one thread, and its
+    /// invocations by turns from barrier to barrier: as few as a CPU's vector has lanes keep all threads busy, and none
+    /// waits for others.
+    pub(super) fn workgroup(self, usual: u32) -> u32 {
+        if self.software { self.subgroup.max(CPU_LANES) } else { usual }
     }
 }
 
@@ -138,17 +153,22 @@ const SOFTWARE: Adapter = Adapter { software: true, f16: false, subgroup: 0 };
 
 /// Width of a workgroup, over groups of columns.
 const WIDTH: u32 = 8;
+/// Lanes of a usual CPU's vector.
+const CPU_LANES: u32 = 8;
+
 /// Height of a workgroup of the register kernels.
-const REGISTER_HEIGHT: u32 = 8;
+fn register_height() -> u32 {
+    Adapter::current().workgroup(64) / WIDTH
+}
 
 const MOST_GROUPS: u32 = 32_768;
 
 /// Of the register kernels, whose workgroups are of one dimension: shaders that ask for subgroups have no other.
 fn register_defines(lanes: u32, rows: u32, columns: u32) -> Vec<(&'static str, u32)> {
     vec![
-        ("WG_X", WIDTH * REGISTER_HEIGHT),
+        ("WG_X", WIDTH * register_height()),
         ("WIDTH", WIDTH),
-        ("HEIGHT", REGISTER_HEIGHT),
+        ("HEIGHT", register_height()),
         ("LANES", lanes),
         enabled(lanes > 1),
         ("SHARES", rows / lanes),
@@ -252,7 +272,7 @@ impl Strategy {
     fn tile(self) -> [u32; 2] {
         match self {
             Self::Register { rows, columns } | Self::Subgroup { rows, columns, .. } => {
-                [REGISTER_HEIGHT * rows, WIDTH * columns * 4]
+                [register_height() * rows, WIDTH * columns * 4]
             }
             Self::Tiled { height, rows4, columns, .. } => [height * rows4 * 4, WIDTH * columns * 4],
             Self::AttentionRegister { queries }
@@ -352,21 +372,30 @@ impl Product {
         if self.operation == Operation::Attention {
             return attention::usual_strategy(self.n, adapter);
         }
-        let outputs = self.rows * self.n;
-        if !adapter.software && self.rows >= 16 && self.n >= 16 {
-            return match outputs {
-                1_048_576.. => Strategy::TILED_128,
-                262_144.. => Strategy::TILED_64,
-                _ => Strategy::TILED_32,
-            };
+        if adapter.software {
+            return self.usual_on_software(adapter.subgroup);
         }
+        let outputs = self.rows * self.n;
         match outputs {
-            8_192.. if adapter.software && adapter.subgroup >= 8 && self.rows >= 32 && self.n > 4 => {
-                Strategy::Subgroup { lanes: 8, rows: if self.rows > 64 { 16 } else { 8 }, columns: 1 }
-            }
-            65_536.. if adapter.software && self.n > 64 => Strategy::Register { rows: 8, columns: 4 },
-            65_536.. if adapter.software && self.n > 4 => Strategy::Register { rows: 8, columns: 2 },
-            8_192.. => Strategy::Register { rows: 4, columns: 1 },
+            _ if self.rows < 16 || self.n < 16 => match outputs {
+                8_192.. => Strategy::Register { rows: 4, columns: 1 },
+                _ => Strategy::Register { rows: 1, columns: 1 },
+            },
+            1_048_576.. => Strategy::TILED_128,
+            262_144.. => Strategy::TILED_64,
+            _ => Strategy::TILED_32,
+        }
+    }
+
+    /// Tiles as large as the product: software pays for what it reads, and has few threads to share the work.
+    fn usual_on_software(&self, subgroup: u32) -> Strategy {
+        match (self.rows, self.n) {
+            (65.., 5..) if subgroup >= 8 => Strategy::Subgroup { lanes: 8, rows: 16, columns: 1 },
+            (32.., 5..) if subgroup >= 8 => Strategy::Subgroup { lanes: 8, rows: 8, columns: 1 },
+            (5.., 65..) if (4..8).contains(&subgroup) => Strategy::Subgroup { lanes: 4, rows: 8, columns: 4 },
+            (5.., 65..) => Strategy::Register { rows: 8, columns: 4 },
+            (5.., 5..) => Strategy::Register { rows: 8, columns: 2 },
+            (3.., _) => Strategy::Register { rows: 4, columns: 1 },
             _ => Strategy::Register { rows: 1, columns: 1 },
         }
     }
