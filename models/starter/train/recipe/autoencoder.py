@@ -17,7 +17,7 @@ GRADIENTS, COLOURS, KL = 0.5, 2.0, 1e-4
 SQUARES = 4.0
 # Latents that a UNet predicts are a little off, which a decoder that never saw any such draws as blotches and frayed
 # edges. Noise of up to this part of their deviation stands for that.
-ASTRAY = 0.3
+ASTRAY = 0.2
 # The first three channels of the latents begin as a small picture: an autoencoder without this anchor may
 # become blind to colour and stay so.
 ANCHOR_SCALE, ANCHOR_FIRST, ANCHOR_LAST = 1.5, 1.0, 0.2

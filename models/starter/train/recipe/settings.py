@@ -168,7 +168,7 @@ CPU = Preset(
         norm_num_groups=1,
         crop=64,
     ),
-    decoder=Training(Length(minutes=30), batch=8, rate=5e-4),
+    decoder=Training(Length(minutes=45), batch=8, rate=5e-4),
     text=TextSettings(
         training=Training(Length(minutes=3), batch=96, rate=1.5e-3),
         hidden_size=192,
