@@ -181,6 +181,11 @@ class Pictures(unittest.TestCase):
         self.assertEqual(found["shape colour"], 0.5)
         self.assertEqual(measures.backgrounds(asked, pictures), {"background": 0.5})
 
+    def test_variety_is_how_far_two_pictures_are_apart(self):
+        pictures = torch.tensor([-1.0, 1.0, 0.5, 0.5]).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+        cases = [Case("", self.data.scenes(1).scene())] * 4
+        self.assertEqual(measures.variety(cases, pictures), {"difference": 0.5})
+
     def test_renders_are_likest_to_their_subject(self):
         judge = networks.Judge(SUBJECTS, PRESET.judge.width).eval()
         likeness = Likeness(judge, self.renderer, len(CONCEPTS), len(SHAPES), PRESET.judge.size)
@@ -329,7 +334,7 @@ class WholeRecipe(unittest.TestCase):
         self.assertEqual(again, found)
 
 
-SECTIONS = {"names": 3, "held-out phrasings": 3, "keywords": 3, "backgrounds": 2, "pairs": 2}
+SECTIONS = {"names": 3, "held-out phrasings": 3, "keywords": 3, "backgrounds": 2, "pairs": 2, "two seeds": 2}
 NUMBERS = {"evaluation.json", "evaluation.md", "names.png", "pairs.png"}
 
 

@@ -81,6 +81,10 @@ class Cases:
             cases.append(Case(RELATIONS[scene.layout].format(*things), scene))
         return cases
 
+    def twice(self, subjects: list[int]) -> list[Case]:
+        """Single things by name, each two times in a row, at places of their own."""
+        return [case for subject in subjects for case in self.names([subject, subject])]
+
     def _name(self, subject: int) -> str:
         return self._data.concepts[subject].name
 
@@ -111,6 +115,7 @@ def evaluate(work: Work, model: Path, sampling: Sampling, suite: Suite, known: l
             cases.pairs(suite.pairs),
             lambda c, p: measures.pairs(c, p, likeness, renderer, judge_size),
         ),
+        "two seeds": (cases.twice(subjects[: suite.pairs // 2]), measures.variety),
     }
     found, painted = {}, {}
     for number, (name, (asked, measure)) in enumerate(sections.items()):

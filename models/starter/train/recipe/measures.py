@@ -72,6 +72,13 @@ def piece(picture: Tensor, thing: Thing, side: int) -> Tensor:
     return resized(padded[..., top : top + 2 * half, left : left + 2 * half], side)
 
 
+def variety(cases: Sequence[Case], pictures: Tensor) -> dict[str, float]:
+    """How far apart two pictures of a prompt are, which follow each other: the mean difference of their values, of the
+    largest that there is."""
+    first, second = pictures.unflatten(0, (len(cases) // 2, 2)).unbind(1)
+    return {"difference": float((first - second).abs().mean() / 2)}
+
+
 def pairs(
     cases: Sequence[Case], pictures: Tensor, likeness: Likeness, renderer: Renderer, side: int
 ) -> dict[str, float]:
