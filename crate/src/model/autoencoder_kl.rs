@@ -7,6 +7,7 @@ use super::resnet::{Groups, ResnetBlock};
 use super::slabs::{Normed, Slabs};
 use crate::config::AutoencoderKLConfig;
 use crate::error::Result;
+use crate::kernel::memory::free_unused;
 use crate::kernel::{Activation, Attention, Conv2d, attention};
 use crate::weights::Weights;
 
@@ -231,14 +232,16 @@ impl Mid {
     }
 
     fn forward(&self, x: Slabs, slab_bytes: usize) -> Slabs {
-        let mut x = self.first.forward_in_slabs(x);
-        if let Some(attention) = &self.attention {
-            // Every pixel sees every other.
-            let mut whole = x.whole();
-            whole.pixels = attention.forward(whole.pixels);
-            x = Slabs::new(whole, slab_bytes);
-        }
-        self.last.forward_in_slabs(x)
+        let x = self.first.forward_in_slabs(x);
+        let Some(attention) = &self.attention else { return self.last.forward_in_slabs(x) };
+        // Every pixel sees every other.
+        let mut whole = x.whole();
+        whole.pixels = attention.forward(whole.pixels);
+        let device = whole.pixels.device();
+        let x = self.last.forward_in_slabs(Slabs::new(whole, slab_bytes));
+        // Attention's memory is too large for slabs, and would hold one of them all the same.
+        free_unused(&device);
+        x
     }
 }
 

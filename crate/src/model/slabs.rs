@@ -12,7 +12,7 @@ use super::resnet::Groups;
 use crate::kernel::{Activation, Conv2d};
 
 /// Most bytes of a slab: few beside what a decoder has to hold, and enough work for a GPU.
-pub(crate) const SLAB_BYTES: usize = 8 << 20;
+pub(crate) const SLAB_BYTES: usize = 4 << 20;
 
 /// A picture of activations, `height` rows of `width` pixels.
 #[derive(Debug, Clone)]
