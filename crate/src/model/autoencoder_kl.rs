@@ -95,8 +95,11 @@ impl Decoder {
         if let Some(conv) = &self.post_quant_conv {
             x.pixels = conv.forward(x.pixels);
         }
+        let device = x.pixels.device();
         let x = Slabs::new(x, slab_bytes).conv_only(&self.conv_in, |same| same);
         let mut x = self.mid.forward(x, slab_bytes);
+        // Attention had pages for all pixels: a slab would take a whole one and leave the rest of it unused.
+        free_unused(&device);
         for stage in &self.stages {
             x = stage.resnets(x);
             if let Some(conv) = &stage.resize {
@@ -232,16 +235,14 @@ impl Mid {
     }
 
     fn forward(&self, x: Slabs, slab_bytes: usize) -> Slabs {
-        let x = self.first.forward_in_slabs(x);
-        let Some(attention) = &self.attention else { return self.last.forward_in_slabs(x) };
-        // Every pixel sees every other.
-        let mut whole = x.whole();
-        whole.pixels = attention.forward(whole.pixels);
-        let device = whole.pixels.device();
-        let x = self.last.forward_in_slabs(Slabs::new(whole, slab_bytes));
-        // Attention's memory is too large for slabs, and would hold one of them all the same.
-        free_unused(&device);
-        x
+        let mut x = self.first.forward_in_slabs(x);
+        if let Some(attention) = &self.attention {
+            // Every pixel sees every other.
+            let mut whole = x.whole();
+            whole.pixels = attention.forward(whole.pixels);
+            x = Slabs::new(whole, slab_bytes);
+        }
+        self.last.forward_in_slabs(x)
     }
 }
 
