@@ -194,6 +194,21 @@ fn inspect_says_what_is_usual() -> TestResult {
 }
 
 #[test]
+fn bench_says_what_memory_a_model_takes() -> TestResult {
+    let starter = format!("{GOLDENS}/../../models/starter");
+    let all = ["bench", "--model", &starter, "--memory", "--json"];
+    let together: Value = serde_json::from_str(&command::run(&all).success())?;
+    let apart: Value =
+        serde_json::from_str(&command::run(&[&all[..], &["--low-memory"]].concat()).success())?;
+    // Each stage has only its own part there.
+    for stage in ["loading_bytes", "texts_bytes", "steps_bytes", "decoding_bytes"] {
+        let bytes = |report: &Value| report[stage].as_u64().filter(|bytes| *bytes > 0);
+        assert!(bytes(&apart).ok_or(stage)? < bytes(&together).ok_or(stage)?, "{stage}: {apart} {together}");
+    }
+    Ok(())
+}
+
+#[test]
 fn help_and_version_are_no_errors() {
     assert!(command::run(&["generate", "--help"]).success().contains("--latents"));
     assert!(command::run(&["--version"]).success().starts_with("easel "));
