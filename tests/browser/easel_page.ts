@@ -6,10 +6,10 @@ import { violations } from "./accessibility.ts";
 const MODEL_PATIENCE = 120_000;
 
 /** Address of a site: the shipped one, or the one with the scripted engine. */
-export function site(name: "shipped" | "scripted", query = ""): string {
+export function site(name: "shipped" | "scripted", place = ""): string {
   const url = process.env[`EASEL_${name.toUpperCase()}_URL`];
   if (!url) throw new Error("the servers are not running: use `npm test`");
-  return url + query;
+  return url + place;
 }
 
 /** What a test does with the page. */

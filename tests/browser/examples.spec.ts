@@ -1,4 +1,4 @@
-// The bundled model draws what its example prompts say, as far as colours tell.
+// The bundled model draws what its example prompts say, as far as colours tell, and is small.
 import { type EaselPage, expect, site, test } from "./easel_page.ts";
 
 /** Side of the small picture that is looked at. */
@@ -52,6 +52,16 @@ const EXPECTED: Record<string, [Part, Hue[], number][]> = {
     ["right", ["white"], 0.6],
   ],
 };
+
+/** Most bytes of the packed model, which a first visit waits for. */
+const MOST_BYTES = 25_000_000;
+
+test("comes in few bytes", async ({ request }) => {
+  const manifest = await request.get(site("shipped", "models/starter/manifest.json"));
+  const { files } = (await manifest.json()) as { files: { size: number }[] };
+  expect(files.length).toBeGreaterThan(0);
+  expect(files.reduce((sum, { size }) => sum + size, 0)).toBeLessThanOrEqual(MOST_BYTES);
+});
 
 test("draws what its examples say", async ({ easel }) => {
   test.setTimeout(300_000);
