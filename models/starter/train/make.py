@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, diffusion, evaluation, judging, nearest, paths, phrasings, pool, publishing, student, text
+from recipe import autoencoder, data, diffusion, evaluation, judging, nearest, paths, phrasings, places, pool, publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
@@ -24,6 +24,7 @@ STAGES = {
     "paths": paths.fill,
     "student": student.train,
     "nearest": nearest.train,
+    "places": places.train,
     "phrasings": phrasings.train,
     "judge": judging.train,
 }

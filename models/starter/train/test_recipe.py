@@ -3,6 +3,7 @@
 `EASEL` names the `easel` command, which must draw what diffusers draws with the models that come out. No network.
 """
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 # Before torch, whose environment it sets.
 import make
-from recipe import articles, data, diffusion, evaluation, loop, measures, nearest, networks, paths
+from recipe import articles, data, diffusion, evaluation, loop, measures, nearest, networks, paths, places
 from recipe.captions import BEFORE, HELD_OUT, own_keywords
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
@@ -151,6 +152,19 @@ class Pictures(unittest.TestCase):
             same = [replace(new, x=old.x, y=old.y, size=old.size) for old, new in zip(scene.things, again.things)]
             self.assertEqual(replace(again, things=tuple(same)), scene)
 
+    def test_told_places_stay_inside_the_picture(self):
+        scenes = self.data.scenes(6, MORE_PAIRS)
+        for _ in range(100):
+            scene = scenes.scene()
+            middle = scenes.placed(scene, (0.5, 0.5, 0.5))
+            for told in itertools.product((0, 1), repeat=3):
+                placed = scenes.placed(scene, told)
+                for old, thing in zip(middle.things, placed.things):
+                    moved = (thing.x - old.x, thing.y - old.y, thing.size - old.size)
+                    self.assertEqual([int(distance > 0) for distance in moved], list(told))
+                    self.assertTrue(all(thing.size / 2 <= at <= 1 - thing.size / 2 for at in (thing.x, thing.y)))
+                self.assertEqual(scenes.placed(placed, (0.5, 0.5, 0.5)), middle)
+
     def test_the_nearest_render_is_found(self):
         scenes = self.data.scenes(5, MORE_PAIRS)
         drawn = [scenes.scene() for _ in range(32)]
@@ -208,6 +222,13 @@ class Noise(unittest.TestCase):
         signal, spread = diffusion.scales(alphas, timesteps)
         self.assertTrue(torch.allclose(signal * inputs - spread * velocity, latents, atol=1e-5))
         self.assertTrue(torch.allclose(inputs[2], noise[2], atol=1e-3))
+
+    def test_noise_tells_three_numbers_apart(self):
+        told = places.Told(4, 16)(torch.randn(20_000, 4, 16, 16, generator=torch.Generator().manual_seed(1)))
+        # Of numbers that are anywhere in 0..1; a mean of 20,000 is off by 0.002.
+        self.assertTrue(torch.allclose(told.mean(0), torch.full((3,), 0.5), atol=0.01))
+        self.assertTrue(torch.allclose(told.std(0), torch.full((3,), 12**-0.5), atol=0.01))
+        self.assertTrue(torch.allclose(told.T.corrcoef(), torch.eye(3), atol=0.03))
 
     def test_a_step_along_a_path_is_one_of_ddim(self):
         # diffusers rounds where 1000 is no multiple of the steps.

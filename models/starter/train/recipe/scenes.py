@@ -1,6 +1,7 @@
 """What is in a picture and where, before it is rendered or put into words."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .colors import NAMES, WHITE, shade
@@ -12,6 +13,16 @@ MORE_PAIRS = {"glyph": 0.35, "shape": 0.05, "pair": 0.50, "row": 0.10}
 # Part of the things of a pair or a row that are shapes.
 SHAPES_AMONG_THINGS = 0.35
 COLORED_BACKGROUNDS = 0.5
+# For each layout the smallest and the largest size of a thing, and the middles of the places that things have.
+SIZES = {"alone": (0.72, 0.95), "beside": (0.40, 0.46), "above": (0.40, 0.46), "row": (0.28, 0.31)}
+MIDDLES = {
+    "alone": ((0.5, 0.5),),
+    "beside": ((0.25, 0.5), (0.75, 0.5)),
+    "above": ((0.5, 0.25), (0.5, 0.75)),
+    "row": ((1 / 6, 0.5), (0.5, 0.5), (5 / 6, 0.5)),
+}
+# How far a thing moves, of what a place leaves free around it.
+ROOM = 0.8
 
 
 @dataclass(frozen=True)
@@ -59,29 +70,28 @@ class SceneMaker:
     def alone(self, subject: int, background: str | None = None) -> Scene:
         """One thing in the middle."""
         background = background or self._background()
-        size = self.rng.uniform(0.72, 0.95)
-        shift = (1 - size) / 2
-        place = [0.5 + self.rng.uniform(-shift, shift) * 0.8 for _ in range(2)]
+        size = self.rng.uniform(*SIZES["alone"])
+        shift = (1 - size) / 2 * ROOM
+        place = [0.5 + self.rng.uniform(-shift, shift) for _ in range(2)]
         return self._scene(background, "alone", [(subject, *place, size)])
 
     def pair(self, first: int, second: int, layout: str | None = None, background: str | None = None) -> Scene:
         """Two things, the first left of or above the second."""
         background = background or self._background()
         layout = layout or self.rng.choice(("beside", "above"))
-        along, across = [(0.25, 0.5), (0.75, 0.5)], self.rng.uniform(-0.03, 0.03)
-        places = []
-        for subject, (position, middle) in zip((first, second), along):
-            position, middle = position + self.rng.uniform(-0.02, 0.02), middle + across
-            x, y = (position, middle) if layout == "beside" else (middle, position)
-            places.append((subject, x, y, self.rng.uniform(0.40, 0.46)))
+        across, places = self.rng.uniform(-0.03, 0.03), []
+        for subject, (x, y) in zip((first, second), MIDDLES[layout]):
+            along = self.rng.uniform(-0.02, 0.02)
+            dx, dy = (along, across) if layout == "beside" else (across, along)
+            places.append((subject, x + dx, y + dy, self.rng.uniform(*SIZES[layout])))
         return self._scene(background, layout, places)
 
     def row(self, subjects: list[int], background: str | None = None) -> Scene:
         """Three things from left to right."""
         places = []
-        for subject, x in zip(subjects, (1 / 6, 1 / 2, 5 / 6)):
+        for subject, (x, y) in zip(subjects, MIDDLES["row"]):
             shifts = [self.rng.uniform(-0.015, 0.015) for _ in range(2)]
-            places.append((subject, x + shifts[0], 0.5 + shifts[1], self.rng.uniform(0.28, 0.31)))
+            places.append((subject, x + shifts[0], y + shifts[1], self.rng.uniform(*SIZES["row"])))
         return self._scene(background or self._background(), "row", places)
 
     def again(self, scene: Scene) -> Scene:
@@ -95,6 +105,17 @@ class SceneMaker:
             made = self.pair(*subjects, scene.layout, scene.background)
         things = zip(scene.things, made.things)
         return replace(scene, things=tuple(replace(old, x=new.x, y=new.y, size=new.size) for old, new in things))
+
+    def placed(self, scene: Scene, told: Sequence[float]) -> Scene:
+        """The same scene with its things moved together and of one size: `told` has 0..1 for how far to the right, how
+        far down and how large."""
+        across, down, large = told
+        (least, most), middles = SIZES[scene.layout], MIDDLES[scene.layout]
+        size = least + (most - least) * large
+        room = (1 / len(middles) - size) * ROOM
+        dx, dy = room * (across - 0.5), room * (down - 0.5)
+        things = zip(scene.things, middles)
+        return replace(scene, things=tuple(replace(old, x=x + dx, y=y + dy, size=size) for old, (x, y) in things))
 
     def is_shape(self, subject: int) -> bool:
         return subject >= self.concepts

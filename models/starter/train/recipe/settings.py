@@ -111,6 +111,8 @@ class Preset:
     student: StudentSettings
     # The student on renders that are near what it draws; `batch` counts whole ways from noise.
     nearest: Training
+    # The student on renders at places that noise tells; `batch` counts first steps, some of which go all the way.
+    places: Training
     # The text encoder alone, with the student.
     phrasings: Training
     judge: JudgeSettings
@@ -149,6 +151,7 @@ BUDGET = Preset(
     ),
     student=StudentSettings(Training(Length(minutes=2), batch=256, rate=4e-4), paths=20_000),
     nearest=Training(Length(minutes=3), batch=64, rate=2e-4),
+    places=Training(Length(minutes=2), batch=128, rate=3e-4, averaging=0.997),
     phrasings=Training(Length(minutes=1), batch=256, rate=3e-4),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
@@ -185,6 +188,7 @@ CPU = Preset(
     ),
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
     nearest=Training(Length(minutes=100), batch=8, rate=4e-4),
+    places=Training(Length(minutes=80), batch=16, rate=4e-4, averaging=0.997),
     phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
@@ -225,6 +229,7 @@ def _smoke() -> Preset:
         ),
         student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
         nearest=brief(CPU.nearest),
+        places=brief(CPU.places),
         phrasings=brief(CPU.phrasings),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )
