@@ -23,8 +23,8 @@ STAGES = {
     "unet": diffusion.train,
     "paths": paths.fill,
     "student": student.train,
-    "nearest": nearest.train,
     "places": places.train,
+    "nearest": nearest.train,
     "phrasings": phrasings.train,
     "judge": judging.train,
 }

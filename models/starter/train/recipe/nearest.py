@@ -1,9 +1,10 @@
 """Stage `nearest`: the student learns from renders, no more from its teacher.
 
 It draws captions by its own few steps. Of many renders that fit a caption, the one nearest to what it drew becomes the
-goal of the whole way there (implicit maximum likelihood estimation, arXiv:1809.09087, with the caption given): a thing
-may be here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each step
-shall end on the line from the noise that the way began with to that goal.
+goal of the way there (implicit maximum likelihood estimation, arXiv:1809.09087, with the caption given): a thing may be
+here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each step shall end
+on the line from the noise that the way began with to that goal. But for the first step, whose goal is what the noise
+tells: what is drawn and what is nearest would agree ever more, until all seeds had one picture.
 """
 
 import random
@@ -16,6 +17,7 @@ from torch import Tensor
 from . import networks
 from .loop import Stage
 from .paths import angles, stepped, velocity_to
+from .places import OTHER_STEPS, STEPS, ToldScenes, first_step
 from .rendering import Renderer
 from .scenes import Scene, SceneMaker
 from .work import Work
@@ -23,8 +25,8 @@ from .work import Work
 # Renders among which the nearest is sought: first ones at random, then ones that differ from the best by so much of the
 # picture's side. They are as small as latents, and means of pictures of twice that side.
 CANDIDATES, NEARER, FINER = 48, (0.03, 0.01), 2
-# Part of the batches that take other numbers of steps than the student's own, and which.
-OTHER_STEPS, STEPS = 0.25, (2, 3, 6, 8)
+# Of a batch, so many go all the way; the others take the first step.
+WAYS = 8
 # Renders from which it is learnt how latents look.
 LOOKED_AT = 128
 
@@ -75,39 +77,29 @@ class Search:
 
 def train(work: Work) -> None:
     """Trains the student's UNet on and saves it."""
-    preset, data, settings = work.preset, work.data, work.preset.nearest
+    preset, settings = work.preset, work.preset.nearest
     model = networks.trainable(work.few_step_unet().requires_grad_(True), work.device)
     stage = Stage("nearest", work.folder, settings, {"unet": model})
     seed = work.seeded(stage.step)
-    scenes, captions, rng = data.scenes(seed, preset.kinds), data.captions(seed, shared=False), random.Random(seed)
-    text_encoder, autoencoder, renderer = work.text_encoder(), work.autoencoder(), work.renderer()
-    side, channels = networks.latent_side(preset), preset.autoencoder.latent_channels
-
-    @torch.no_grad()
-    def encoded(pictures: Tensor) -> Tensor:
-        return autoencoder.encode(pictures).latent_dist.mean * autoencoder.config.scaling_factor
-
-    examples = renderer.pictures([scenes.scene() for _ in range(LOOKED_AT)])
-    search = Search(scenes, work.renderer(side * FINER), examples, encoded(examples))
+    told, rng = ToldScenes(work, seed), random.Random(seed)
+    examples = told.renderer.pictures([told.scenes.scene() for _ in range(LOOKED_AT)])
+    small = work.renderer(networks.latent_side(preset) * FINER)
+    search = Search(told.scenes, small, examples, told.encoded(examples))
 
     def loss() -> dict[str, Tensor]:
-        wanted = [scenes.scene() for _ in range(settings.batch)]
-        with torch.no_grad():
-            ids = data.token_ids([captions.caption(scene) for scene in wanted])
-            text = text_encoder(ids.to(work.device)).last_hidden_state
+        drawn = told.draw(settings.batch)
+        velocity, first = first_step(model, drawn)
         steps = rng.choice(STEPS) if rng.random() < OTHER_STEPS else preset.student.steps
         timesteps, angle = (values.to(work.device) for values in angles(steps))
-        noise = torch.randn(settings.batch, channels, side, side).to(work.device)
-        way, found = [noise], []
-        for i, timestep in enumerate(timesteps):
-            found.append(model(way[i], timestep, text).sample.float())
-            way.append(stepped(way[i], found[i].detach(), angle[i] - angle[i + 1]))
-        goal = encoded(renderer.pictures(search.nearest(wanted, way[-1])))
-        line = [angle[i + 1].cos() * goal + angle[i + 1].sin() * noise for i in range(steps)]
-        losses = [
-            F.mse_loss(found[i], velocity_to(way[i], line[i], angle[i] - angle[i + 1])) for i in range(steps)
-        ]
-        return {"velocity": torch.stack(losses).mean()}
+        turns, noise, text = angle[:-1] - angle[1:], drawn.noise[:WAYS], drawn.text[:WAYS]
+        way, found = [noise, stepped(noise, velocity[:WAYS].detach(), turns[0])], []
+        for i in range(1, steps):
+            found.append(model(way[i], timesteps[i], text).sample.float())
+            way.append(stepped(way[i], found[-1].detach(), turns[i]))
+        goals = told.encoded(told.renderer.pictures(search.nearest(drawn.scenes[:WAYS], way[-1])))
+        line = [angle[i + 1].cos() * goals + angle[i + 1].sin() * noise for i in range(steps)]
+        wanted = [velocity_to(way[i], line[i], turns[i]) for i in range(1, steps)]
+        return {"first": first, "then": F.mse_loss(torch.cat(found), torch.cat(wanted))}
 
     stage.train(loss, work.deadline)
     stage.averages["unet"].save_pretrained(work.student / "unet")

@@ -1,10 +1,11 @@
-"""Stage `places`: noise comes to tell where things are and how large, so that every seed has a picture of its own.
+"""Stage `places`: the student's first step learns to read from the noise where things are and how large.
 
-Ways that are led to the nearest render agree on one. Here slopes of the noise across and down and its bulge choose the
-render that a way is led to; a caption and noise have one goal, and nothing is left open that would become a blur.
+A caption leaves that open, and a student that shall draw any of it draws a blur. Slopes of the noise across and down and
+its bulge choose one render instead, so that every seed has a picture of its own.
 """
 
 import random
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +13,16 @@ from torch import Tensor
 
 from . import networks
 from .loop import Stage
-from .paths import angles, stepped, velocity_to
+from .paths import angles, velocity_to
+from .scenes import Scene
 from .work import Work
 
-# The first step alone has to read the noise. For this part of the stage, the others learn to go on from where they should
-# have come to; then from where the student has come to. So many pictures of a batch go on.
-READING, GO_ON = 0.35, 8
+# Of a batch, so many learn to go on as well, from where the first step should lead.
+GO_ON = 8
 # Part of the batches that take other numbers of steps than the student's own, and which.
 OTHER_STEPS, STEPS = 0.15, (2, 3, 6, 8)
-# Ways by which a checkpoint tells what was learnt.
-WATCHED = 48
+# First steps by which a checkpoint tells what was learnt.
+WATCHED = 96
 
 
 class Told:
@@ -42,63 +43,71 @@ class Told:
         return torch.special.ndtr(torch.einsum("nchw,phw->np", noise, self._patterns))
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Noise, the scenes that it tells, their captions as the UNet reads them, and the latents of their renders."""
+
+    noise: Tensor
+    scenes: list[Scene]
+    text: Tensor
+    goals: Tensor
+
+
+class ToldScenes:
+    """Draws scenes at random, and noise for them that tells their places."""
+
+    def __init__(self, work: Work, seed: int):
+        preset, self._data = work.preset, work.data
+        self.scenes = work.data.scenes(seed, preset.kinds)
+        self._captions = work.data.captions(seed, shared=False)
+        self._text_encoder, self._autoencoder = work.text_encoder(), work.autoencoder()
+        self.renderer, self._device = work.renderer(), work.device
+        self._shape = (preset.autoencoder.latent_channels, *[networks.latent_side(preset)] * 2)
+        self._told = Told(*self._shape[:2], work.device)
+
+    @torch.no_grad()
+    def draw(self, count: int) -> Drawn:
+        noise = torch.randn(count, *self._shape).to(self._device)
+        scenes = [self.scenes.placed(self.scenes.scene(), places) for places in self._told(noise).tolist()]
+        ids = self._data.token_ids([self._captions.caption(scene) for scene in scenes])
+        text = self._text_encoder(ids.to(self._device)).last_hidden_state
+        return Drawn(noise, scenes, text, self.encoded(self.renderer.pictures(scenes)))
+
+    @torch.no_grad()
+    def encoded(self, pictures: Tensor) -> Tensor:
+        latents = self._autoencoder.encode(pictures).latent_dist.mean
+        return latents.float() * self._autoencoder.config.scaling_factor
+
+
+def first_step(unet: torch.nn.Module, drawn: Drawn) -> tuple[Tensor, Tensor]:
+    """The velocity from pure noise, where it is the latents in mind, negative; and its error."""
+    timesteps, _ = angles(1)
+    velocity = unet(drawn.noise, timesteps[0].to(drawn.noise.device), drawn.text).sample.float()
+    return velocity, F.mse_loss(velocity, -drawn.goals)
+
+
 def train(work: Work) -> None:
     """Trains the student's UNet on and saves it."""
-    preset, data, settings = work.preset, work.data, work.preset.places
+    preset, settings = work.preset, work.preset.places
     model = networks.trainable(work.few_step_unet().requires_grad_(True), work.device)
     stage = Stage("places", work.folder, settings, {"unet": model})
     seed = work.seeded(stage.step)
-    scenes, captions, rng = data.scenes(seed, preset.kinds), data.captions(seed, shared=False), random.Random(seed)
-    text_encoder, autoencoder, renderer = work.text_encoder(), work.autoencoder(), work.renderer()
-    side, channels = networks.latent_side(preset), preset.autoencoder.latent_channels
-    told = Told(channels, side, work.device)
-
-    @torch.no_grad()
-    def asked(count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, text, and the latents of the render that the noise tells."""
-        noise = torch.randn(count, channels, side, side).to(work.device)
-        placed = [scenes.placed(scenes.scene(), places) for places in told(noise).tolist()]
-        ids = data.token_ids([captions.caption(scene) for scene in placed])
-        text = text_encoder(ids.to(work.device)).last_hidden_state
-        goal = autoencoder.encode(renderer.pictures(placed)).latent_dist.mean * autoencoder.config.scaling_factor
-        return noise, text, goal.float()
+    told, rng = ToldScenes(work, seed), random.Random(seed)
 
     def loss() -> dict[str, Tensor]:
-        noise, text, goal = asked(settings.batch)
+        drawn = told.draw(settings.batch)
+        _, first = first_step(model, drawn)
         steps = rng.choice(STEPS) if rng.random() < OTHER_STEPS else preset.student.steps
         timesteps, angle = (values.to(work.device) for values in angles(steps))
-
-        def line(i: int) -> Tensor:
-            return angle[i].cos() * goal + angle[i].sin() * noise
-
-        def step(i: int, latents: Tensor) -> tuple[Tensor, Tensor]:
-            """Where step `i` leads from latents, and its error: that of the picture which it has in mind."""
-            turn, count = angle[i] - angle[i + 1], len(latents)
-            velocity = model(latents, timesteps[i], text[:count]).sample.float()
-            wanted = velocity_to(latents, line(i + 1)[:count], turn)
-            error = F.mse_loss(velocity, wanted) * (turn.sin() / angle[i + 1].cos()).square()
-            return stepped(latents, velocity.detach(), turn), error
-
-        latents, first = step(0, noise)
-        if stage.fraction < READING:
-            i = rng.randrange(1, steps)
-            return {"first": first, "then": step(i, line(i)[:GO_ON])[1]}
-        errors, latents = [], latents[:GO_ON]
-        for i in range(1, steps):
-            latents, error = step(i, latents)
-            errors.append(error)
-        return {"first": first, "then": torch.stack(errors).mean()}
+        i = rng.randrange(1, steps)
+        here, there = (angle[at].cos() * drawn.goals + angle[at].sin() * drawn.noise for at in (i, i + 1))
+        velocity = model(here[:GO_ON], timesteps[i], drawn.text[:GO_ON]).sample.float()
+        wanted = velocity_to(here, there, angle[i] - angle[i + 1])[:GO_ON]
+        return {"first": first, "then": F.mse_loss(velocity, wanted)}
 
     @torch.no_grad()
     def report() -> str:
-        """How far the average's pictures are from what noise tells."""
-        noise, text, goal = asked(WATCHED)
-        timesteps, angle = (values.to(work.device) for values in angles(preset.student.steps))
-        latents = noise
-        for i, timestep in enumerate(timesteps):
-            velocity = stage.averages["unet"](latents, timestep, text).sample.float()
-            latents = stepped(latents, velocity, angle[i] - angle[i + 1])
-        return f"error {F.mse_loss(latents, goal):.3f}"
+        return f"error of first steps {float(first_step(stage.averages['unet'], told.draw(WATCHED))[1]):.3f}"
 
     stage.train(loss, work.deadline, report)
     stage.averages["unet"].save_pretrained(work.student / "unet")

@@ -109,10 +109,10 @@ class Preset:
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
-    # The student on renders that are near what it draws; `batch` counts whole ways from noise.
-    nearest: Training
-    # The student on renders at places that noise tells; `batch` counts first steps, some of which go all the way.
+    # The student's first step on renders at places that noise tells; `batch` counts first steps.
     places: Training
+    # The student on renders that are near what it draws; `batch` counts first steps, some of which go all the way.
+    nearest: Training
     # The text encoder alone, with the student.
     phrasings: Training
     judge: JudgeSettings
@@ -150,8 +150,8 @@ BUDGET = Preset(
         heads=8,
     ),
     student=StudentSettings(Training(Length(minutes=2), batch=256, rate=4e-4), paths=20_000),
+    places=Training(Length(minutes=2), batch=128, rate=4e-4, averaging=0.997),
     nearest=Training(Length(minutes=3), batch=64, rate=2e-4),
-    places=Training(Length(minutes=2), batch=128, rate=3e-4, averaging=0.997),
     phrasings=Training(Length(minutes=1), batch=256, rate=3e-4),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
@@ -187,8 +187,8 @@ CPU = Preset(
         heads=4,
     ),
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
-    nearest=Training(Length(minutes=100), batch=8, rate=4e-4),
-    places=Training(Length(minutes=80), batch=16, rate=4e-4, averaging=0.997),
+    places=Training(Length(minutes=35), batch=16, rate=4e-4, averaging=0.997),
+    nearest=Training(Length(minutes=100), batch=16, rate=4e-4),
     phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
@@ -228,8 +228,8 @@ def _smoke() -> Preset:
             attention=(False, True),
         ),
         student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
-        nearest=brief(CPU.nearest),
         places=brief(CPU.places),
+        nearest=brief(CPU.nearest),
         phrasings=brief(CPU.phrasings),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )
