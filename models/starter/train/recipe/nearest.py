@@ -1,10 +1,11 @@
 """Stage `nearest`: the student learns from renders, no more from its teacher.
 
-It draws captions by its own few steps. Of many renders that fit a caption, the one nearest to what it drew becomes the
-goal of the way there (implicit maximum likelihood estimation, arXiv:1809.09087, with the caption given): a thing may be
-here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each step shall end
-on the line from the noise that the way began with to that goal. But for the first step, whose goal is what the noise
-tells: what is drawn and what is nearest would agree ever more, until all seeds had one picture.
+It draws captions by its own few steps. Of many renders around the place that the noise tells, the one nearest to what it
+drew becomes the goal of its way (implicit maximum likelihood estimation, arXiv:1809.09087, with caption and noise given):
+a thing may be here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each
+step shall end on the line from the noise that the way began with to that goal; but the first has what the noise tells as
+its goal. Were renders anywhere sought, what is drawn and what is nearest would agree ever more, until all seeds had one
+picture.
 """
 
 import random
@@ -19,14 +20,12 @@ from .loop import Stage
 from .paths import angles, stepped, velocity_to
 from .places import OTHER_STEPS, STEPS, ToldScenes, first_step
 from .rendering import Renderer
-from .scenes import Scene, SceneMaker
+from .scenes import Scene
 from .work import Work
 
-# Renders among which the nearest is sought: first ones at random, then ones that differ from the best by so much of the
+# Renders among which the nearest is sought: ones that differ from what is told, then from the best, by so much of the
 # picture's side. They are as small as latents, and means of pictures of twice that side.
-CANDIDATES, NEARER, FINER = 48, (0.03, 0.01), 2
-# Of a batch, so many go all the way; the others take the first step.
-WAYS = 8
+CANDIDATES, NEARER, FINER = 48, (0.04, 0.01), 2
 # Renders from which it is learnt how latents look.
 LOOKED_AT = 128
 
@@ -35,17 +34,17 @@ class Search:
     """Seeks renders near latents. Latents are compared by their colours, a linear function of each pixel's channels
     (the autoencoder's training anchors them to it)."""
 
-    def __init__(self, scenes: SceneMaker, small: Renderer, pictures: Tensor, latents: Tensor):
+    def __init__(self, small: Renderer, rng: random.Random, pictures: Tensor, latents: Tensor):
         """`pictures` and their `latents` are the examples by which colours are learnt."""
-        self._scenes, self._small = scenes, small
+        self._small, self._rng = small, rng
         colors = F.avg_pool2d(pictures, pictures.shape[-1] // latents.shape[-1])
         flat = [values.permute(0, 2, 3, 1).flatten(0, 2) for values in (latents, colors)]
         self._colors = torch.linalg.lstsq(F.pad(flat[0], (0, 1), value=1.0), flat[1]).solution
 
     def nearest(self, scenes: list[Scene], latents: Tensor) -> list[Scene]:
-        """The scenes with their things moved and scaled so that renders of them are near the latents `[n, c, h, w]`."""
+        """The scenes with their things moved and scaled a little, so that renders are near the latents `[n, c, h, w]`."""
         wanted = torch.einsum("nchw,cd->ndhw", F.pad(latents, (0, 0, 0, 0, 0, 1), value=1.0), self._colors)
-        found = self._best([[self._scenes.again(scene) for _ in range(CANDIDATES)] for scene in scenes], wanted)
+        found = scenes
         for distance in NEARER:
             moved = [[scene, *(self._moved(scene, distance) for _ in range(CANDIDATES - 1))] for scene in found]
             found = self._best(moved, wanted)
@@ -53,7 +52,7 @@ class Search:
 
     def _moved(self, scene: Scene, distance: float) -> Scene:
         def near(value: float) -> float:
-            return value + self._scenes.rng.uniform(-distance, distance)
+            return value + self._rng.uniform(-distance, distance)
 
         things = [replace(thing, x=near(thing.x), y=near(thing.y), size=near(thing.size)) for thing in scene.things]
         return replace(scene, things=tuple(things))
@@ -84,20 +83,20 @@ def train(work: Work) -> None:
     told, rng = ToldScenes(work, seed), random.Random(seed)
     examples = told.renderer.pictures([told.scenes.scene() for _ in range(LOOKED_AT)])
     small = work.renderer(networks.latent_side(preset) * FINER)
-    search = Search(told.scenes, small, examples, told.encoded(examples))
+    search = Search(small, rng, examples, told.encoded(examples))
 
     def loss() -> dict[str, Tensor]:
         drawn = told.draw(settings.batch)
         velocity, first = first_step(model, drawn)
         steps = rng.choice(STEPS) if rng.random() < OTHER_STEPS else preset.student.steps
         timesteps, angle = (values.to(work.device) for values in angles(steps))
-        turns, noise, text = angle[:-1] - angle[1:], drawn.noise[:WAYS], drawn.text[:WAYS]
-        way, found = [noise, stepped(noise, velocity[:WAYS].detach(), turns[0])], []
+        turns, found = angle[:-1] - angle[1:], []
+        way = [drawn.noise, stepped(drawn.noise, velocity.detach(), turns[0])]
         for i in range(1, steps):
-            found.append(model(way[i], timesteps[i], text).sample.float())
+            found.append(model(way[i], timesteps[i], drawn.text).sample.float())
             way.append(stepped(way[i], found[-1].detach(), turns[i]))
-        goals = told.encoded(told.renderer.pictures(search.nearest(drawn.scenes[:WAYS], way[-1])))
-        line = [angle[i + 1].cos() * goals + angle[i + 1].sin() * noise for i in range(steps)]
+        goals = told.encoded(told.renderer.pictures(search.nearest(drawn.scenes, way[-1])))
+        line = [angle[i + 1].cos() * goals + angle[i + 1].sin() * drawn.noise for i in range(steps)]
         wanted = [velocity_to(way[i], line[i], turns[i]) for i in range(1, steps)]
         return {"first": first, "then": F.mse_loss(torch.cat(found), torch.cat(wanted))}
 

@@ -94,18 +94,6 @@ class SceneMaker:
             places.append((subject, x + shifts[0], y + shifts[1], self.rng.uniform(*SIZES["row"])))
         return self._scene(background or self._background(), "row", places)
 
-    def again(self, scene: Scene) -> Scene:
-        """The same things in the same order and colours; places and sizes are drawn anew."""
-        subjects = [thing.subject for thing in scene.things]
-        if scene.layout == "alone":
-            made = self.alone(*subjects, scene.background)
-        elif scene.layout == "row":
-            made = self.row(subjects, scene.background)
-        else:
-            made = self.pair(*subjects, scene.layout, scene.background)
-        things = zip(scene.things, made.things)
-        return replace(scene, things=tuple(replace(old, x=new.x, y=new.y, size=new.size) for old, new in things))
-
     def placed(self, scene: Scene, told: Sequence[float]) -> Scene:
         """The same scene with its things moved together and of one size: `told` has 0..1 for how far to the right, how
         far down and how large."""

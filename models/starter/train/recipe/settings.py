@@ -111,7 +111,7 @@ class Preset:
     student: StudentSettings
     # The student's first step on renders at places that noise tells; `batch` counts first steps.
     places: Training
-    # The student on renders that are near what it draws; `batch` counts first steps, some of which go all the way.
+    # The student on renders that are near what it draws; `batch` counts whole ways from noise.
     nearest: Training
     # The text encoder alone, with the student.
     phrasings: Training
@@ -188,7 +188,7 @@ CPU = Preset(
     ),
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
     places=Training(Length(minutes=35), batch=16, rate=4e-4, averaging=0.997),
-    nearest=Training(Length(minutes=100), batch=16, rate=4e-4),
+    nearest=Training(Length(minutes=100), batch=8, rate=4e-4, averaging=0.998),
     phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
