@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, diffusion, evaluation, judging, nearest, paths, phrasings, places, pool, publishing, student, text
+from recipe import autoencoder, data, diffusion, evaluation, judging, nearest, paths, phrasings, places, pool
+from recipe import publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling

@@ -168,7 +168,10 @@ class Pictures(unittest.TestCase):
         small = Renderer(self.data.atlas, colors.shape[-1] * nearest.FINER)
         search = nearest.Search(small, random.Random(5), pictures, latents)
         # What was drawn is beside what was told.
-        far = [replace(scene, things=tuple(replace(t, x=t.x + 0.03, y=t.y - 0.03) for t in scene.things)) for scene in told]
+        far = []
+        for scene in told:
+            things = (replace(thing, x=thing.x + 0.03, y=thing.y - 0.03) for thing in scene.things)
+            far.append(replace(scene, things=tuple(things)))
         found = search.nearest(far, latents)
 
         def distance(others: list[Scene]) -> float:
