@@ -135,15 +135,16 @@ impl<S: Stopwatch> Tuner<'_, S> {
         Some(part)
     }
 
-    /// Seconds; the outer `None` when there is no time left, the inner one when the adapter failed.
+    /// Seconds; the outer `None` when there is no time left, the inner one when the adapter or the clock failed.
     async fn time(&mut self, product: &Product, strategy: Strategy, repeats: u32) -> Option<Option<f64>> {
         if self.is_over() {
             return None;
         }
         let start = self.stopwatch.now();
         let ran = self.stopwatch.run(product, strategy, repeats).await;
-        let seconds = (self.stopwatch.now() - start).as_secs_f64();
-        Some((ran && seconds.is_finite()).then_some(seconds))
+        // Clocks of virtual machines run backwards at times.
+        let spent = self.stopwatch.now().checked_sub(start).filter(|spent| ran && !spent.is_zero());
+        Some(spent.map(|spent| spent.as_secs_f64()))
     }
 
     /// As much of `product` as the adapter computes in about [`TARGET`], if it is as fast as it ever was.
@@ -168,17 +169,18 @@ mod tests {
     use super::*;
     use crate::kernel::Storage;
 
-    /// An adapter of constant speed, with a slower and a broken strategy.
+    /// An adapter of constant speed, with a slower and a broken strategy, and a clock that may run backwards.
     struct Clock {
         now: Duration,
         speed: f64,
         runs: BTreeMap<String, usize>,
         broken: Option<Strategy>,
+        backwards: Option<Strategy>,
     }
 
     impl Clock {
         fn new(speed: f64) -> Self {
-            Self { now: Duration::ZERO, speed, runs: BTreeMap::new(), broken: None }
+            Self { now: Duration::ZERO, speed, runs: BTreeMap::new(), broken: None, backwards: None }
         }
     }
 
@@ -194,6 +196,9 @@ mod tests {
             let factor = if strategy == FAST { 1.0 } else { 3.0 };
             let seconds = work(product) * factor / self.speed * f64::from(repeats);
             self.now += Duration::from_secs_f64(seconds + 1e-4);
+            if self.backwards == Some(strategy) {
+                self.now = self.now.saturating_sub(Duration::from_secs_f64(seconds + 2e-4));
+            }
             *self.runs.entry(format!("{strategy:?}")).or_default() += 1;
             self.broken != Some(strategy)
         }
@@ -227,6 +232,19 @@ mod tests {
                 "{time:?} {expected}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_clock_that_ran_backwards_measured_is_no_time() {
+        let mut clock = Clock::new(1e10);
+        clock.backwards = Some(FAST);
+        let table = measured(&mut clock, &[product(4096)]);
+        let [entry] = table.entries() else { panic!("{table:?}") };
+        assert_ne!(entry.choice, FAST);
+        assert!(
+            entry.times.iter().all(|timed| timed.strategy != FAST && timed.microseconds > 0.0),
+            "{entry:?}"
+        );
     }
 
     #[test]
