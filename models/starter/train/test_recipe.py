@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Before torch, whose environment it sets.
 import make
-from recipe import articles, data, diffusion, evaluation, loop, measures, nearest, networks, paths, places
+from recipe import articles, data, diffusion, evaluation, loop, measures, nearest, networks, paths
 from recipe.captions import BEFORE, HELD_OUT, own_keywords
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
@@ -24,8 +24,9 @@ from recipe.likeness import Likeness
 from recipe.measures import Case
 from recipe.rendering import Renderer
 from recipe.sampling import Painter, Sampling
-from recipe.scenes import MORE_PAIRS, Scene, Thing
+from recipe.scenes import MORE_PAIRS, Scene, Thing, placed
 from recipe.settings import PRESETS, Length
+from recipe.told import Told
 from recipe.work import Work
 
 import numpy as np
@@ -148,18 +149,18 @@ class Pictures(unittest.TestCase):
         scenes = self.data.scenes(6, MORE_PAIRS)
         for _ in range(100):
             scene = scenes.scene()
-            middle = scenes.placed(scene, (0.5, 0.5, 0.5))
+            middle = placed(scene, (0.5, 0.5, 0.5))
             for told in itertools.product((0, 1), repeat=3):
-                placed = scenes.placed(scene, told)
-                for old, thing in zip(middle.things, placed.things):
+                shown = placed(scene, told)
+                for old, thing in zip(middle.things, shown.things):
                     moved = (thing.x - old.x, thing.y - old.y, thing.size - old.size)
                     self.assertEqual([int(distance > 0) for distance in moved], list(told))
                     self.assertTrue(all(thing.size / 2 <= at <= 1 - thing.size / 2 for at in (thing.x, thing.y)))
-                self.assertEqual(scenes.placed(placed, (0.5, 0.5, 0.5)), middle)
+                self.assertEqual(placed(shown, (0.5, 0.5, 0.5)), middle)
 
     def test_the_nearest_render_is_found(self):
         scenes = self.data.scenes(5, MORE_PAIRS)
-        told = [scenes.placed(scenes.scene(), (0.5, 0.5, 0.5)) for _ in range(32)]
+        told = [placed(scenes.scene(), (0.5, 0.5, 0.5)) for _ in range(32)]
         pictures = self.renderer.pictures(told)
         # In place of an autoencoder: colours at a quarter of the side, mixed, beside a channel that says nothing of them.
         colors = torch.nn.functional.avg_pool2d(pictures, 4)
@@ -221,7 +222,7 @@ class Noise(unittest.TestCase):
         self.assertTrue(torch.allclose(inputs[2], noise[2], atol=1e-3))
 
     def test_noise_tells_three_numbers_apart(self):
-        told = places.Told(4, 16)(torch.randn(20_000, 4, 16, 16, generator=torch.Generator().manual_seed(1)))
+        told = Told(4, 16)(torch.randn(20_000, 4, 16, 16, generator=torch.Generator().manual_seed(1)))
         # Of numbers that are anywhere in 0..1; a mean of 20,000 is off by 0.002.
         self.assertTrue(torch.allclose(told.mean(0), torch.full((3,), 0.5), atol=0.01))
         self.assertTrue(torch.allclose(told.std(0), torch.full((3,), 12**-0.5), atol=0.01))

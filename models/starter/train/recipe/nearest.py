@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import networks
-from .loop import Stage
-from .paths import angles, stepped, velocity_to
-from .places import OTHER_STEPS, STEPS, ToldScenes, first_step
+from .paths import stepped, velocity_to
 from .rendering import Renderer
 from .scenes import Scene
+from .told import Learner
 from .work import Work
 
 # Renders among which the nearest is sought: ones that differ from what is told, then from the best, by so much of the
@@ -76,30 +75,26 @@ class Search:
 
 def train(work: Work) -> None:
     """Trains the student's UNet on and saves it."""
-    preset, settings = work.preset, work.preset.nearest
-    model = networks.trainable(work.few_step_unet().requires_grad_(True), work.device)
-    stage = Stage("nearest", work.folder, settings, {"unet": model})
-    seed = work.seeded(stage.step)
-    told, rng = ToldScenes(work, seed), random.Random(seed)
-    examples = told.renderer.pictures([told.scenes.scene() for _ in range(LOOKED_AT)])
-    small = work.renderer(networks.latent_side(preset) * FINER)
-    search = Search(small, rng, examples, told.encoded(examples))
+    settings = work.preset.nearest
+    learner = Learner(work, "nearest", settings)
+    unet, told = learner.unet, learner.told
+    examples = [told.scenes.scene() for _ in range(LOOKED_AT)]
+    small = work.renderer(networks.latent_side(work.preset) * FINER)
+    search = Search(small, learner.rng, told.renderer.pictures(examples), told.encoded(examples))
 
     def loss() -> dict[str, Tensor]:
         drawn = told.draw(settings.batch)
-        velocity, first = first_step(model, drawn)
-        steps = rng.choice(STEPS) if rng.random() < OTHER_STEPS else preset.student.steps
-        timesteps, angle = (values.to(work.device) for values in angles(steps))
-        turns, found = angle[:-1] - angle[1:], []
-        way = [drawn.noise, stepped(drawn.noise, velocity.detach(), turns[0])]
+        timesteps, angle = learner.steps()
+        steps, turns = len(timesteps), angle[:-1] - angle[1:]
+        velocity, first = drawn.first_step(unet, timesteps[0])
+        way, found = [drawn.noise, stepped(drawn.noise, velocity.detach(), turns[0])], []
         for i in range(1, steps):
-            found.append(model(way[i], timesteps[i], drawn.text).sample.float())
+            found.append(unet(way[i], timesteps[i], drawn.text).sample.float())
             way.append(stepped(way[i], found[-1].detach(), turns[i]))
-        goals = told.encoded(told.renderer.pictures(search.nearest(drawn.scenes, way[-1])))
+        goals = told.encoded(search.nearest(drawn.scenes, way[-1]))
         line = [angle[i + 1].cos() * goals + angle[i + 1].sin() * drawn.noise for i in range(steps)]
         wanted = [velocity_to(way[i], line[i], turns[i]) for i in range(1, steps)]
         return {"first": first, "then": F.mse_loss(torch.cat(found), torch.cat(wanted))}
 
-    stage.train(loss, work.deadline)
-    stage.averages["unet"].save_pretrained(work.student / "unet")
-    stage.forget()
+    learner.stage.train(loss, work.deadline)
+    learner.save()

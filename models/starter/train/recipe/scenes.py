@@ -94,17 +94,6 @@ class SceneMaker:
             places.append((subject, x + shifts[0], y + shifts[1], self.rng.uniform(*SIZES["row"])))
         return self._scene(background or self._background(), "row", places)
 
-    def placed(self, scene: Scene, told: Sequence[float]) -> Scene:
-        """The same scene with its things moved together and of one size: `told` has 0..1 for how far to the right, how
-        far down and how large."""
-        across, down, large = told
-        (least, most), middles = SIZES[scene.layout], MIDDLES[scene.layout]
-        size = least + (most - least) * large
-        room = (1 / len(middles) - size) * ROOM
-        dx, dy = room * (across - 0.5), room * (down - 0.5)
-        things = zip(scene.things, middles)
-        return replace(scene, things=tuple(replace(old, x=x + dx, y=y + dy, size=size) for old, (x, y) in things))
-
     def is_shape(self, subject: int) -> bool:
         return subject >= self.concepts
 
@@ -132,3 +121,15 @@ class SceneMaker:
             self._deck = list(range(self.concepts))
             self.rng.shuffle(self._deck)
         return self._deck.pop()
+
+
+def placed(scene: Scene, told: Sequence[float]) -> Scene:
+    """The same scene with its things moved together and of one size: `told` has 0..1 for how far to the right, how far
+    down and how large."""
+    across, down, large = told
+    (least, most), middles = SIZES[scene.layout], MIDDLES[scene.layout]
+    size = least + (most - least) * large
+    room = (1 / len(middles) - size) * ROOM
+    dx, dy = room * (across - 0.5), room * (down - 0.5)
+    things = zip(scene.things, middles)
+    return replace(scene, things=tuple(replace(old, x=x + dx, y=y + dy, size=size) for old, (x, y) in things))
