@@ -10,20 +10,6 @@ export async function sha256Hex(data: BufferSource): Promise<string> {
   return hex(await crypto.subtle.digest("SHA-256", data));
 }
 
-/** Browsers copy what they hash; up to about this size they do so into memory that they have at hand, which is much faster. */
-const PART = 512 << 10;
-
-/** SHA-256 of each 512 KiB, one after the other. */
-export async function partHashes(data: ArrayBuffer): Promise<ArrayBuffer> {
-  const hashes: ArrayBuffer[] = [];
-  for (let at = 0; at < data.byteLength; at += PART) {
-    const part = new Uint8Array(data, at, Math.min(PART, data.byteLength - at));
-    // Several at a time would need fresh memory again.
-    hashes.push(await crypto.subtle.digest("SHA-256", part));
-  }
-  return new Blob(hashes).arrayBuffer();
-}
-
 /** The name that git gives to a file with these contents: hubs send it as the `ETag` of small files. */
 export async function gitBlobId(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const object = await new Blob([`blob ${bytes.length}\0`, bytes]).arrayBuffer();

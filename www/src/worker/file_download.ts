@@ -1,7 +1,8 @@
 // One file from its place into the store: what is kept stays, what is missing or damaged is fetched.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { asEaselError, EaselError } from "../shared/errors.ts";
-import { hex, partHashes } from "./digest.ts";
+import { checksum } from "./checksum.ts";
+import { hex } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
 import type { Chunk, Store } from "./store.ts";
@@ -106,15 +107,13 @@ async function* keepChunks(
   let written = Promise.resolve();
   try {
     for await (const data of inChunks(bytes, file.chunkSize)) {
-      const [sha256, partSha256] = await Promise.all([
-        crypto.subtle.digest("SHA-256", data),
-        partHashes(data),
-      ]);
+      const sha256 = await crypto.subtle.digest("SHA-256", data);
       const expected = file.chunkSha256?.[index];
       if (expected !== undefined && hex(sha256) !== expected) return;
       const checkpoint = source.checkpoint?.();
+      const chunk = { data, sha256, checksum: await checksum(data) };
       await written;
-      written = keepChunk(download, index, { data, sha256, partSha256 }, checkpoint);
+      written = keepChunk(download, index, chunk, checkpoint);
       // Its failure is thrown below, when it is waited for.
       written.catch(() => {});
       yield { data, sha256 };
@@ -172,8 +171,8 @@ export async function intactChunk(
   return (await isIntact(chunk)) ? chunk : undefined;
 }
 
-async function isIntact({ data, sha256, partSha256 }: Chunk): Promise<boolean> {
-  if (partSha256) return hex(await partHashes(data)) === hex(partSha256);
+async function isIntact({ data, sha256, checksum: kept }: Chunk): Promise<boolean> {
+  if (kept !== undefined) return (await checksum(data)) === kept;
   return hex(await crypto.subtle.digest("SHA-256", data)) === hex(sha256);
 }
 

@@ -26,8 +26,8 @@ export interface FileRecord {
 export interface Chunk {
   data: ArrayBuffer;
   sha256: ArrayBuffer;
-  /** That of each of its parts, as `partHashes` makes them; chunks of before have none. */
-  partSha256?: ArrayBuffer;
+  /** Its `checksum`, by which it is known whenever it is read again; chunks of before have none. */
+  checksum?: string;
   /** What its source needs to go on after it. */
   checkpoint?: ArrayBuffer;
 }
