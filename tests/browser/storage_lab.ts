@@ -239,7 +239,7 @@ const Lab = {
     FileSystemDirectoryHandle.prototype.removeEntry = removeEntry;
   },
 
-  /** Makes of a model's chunks what they were before there were Blobs and hashes of parts. */
+  /** Makes of a model's chunks what they were before there were Blobs and checksums. */
   async keepAsBefore(address: string): Promise<void> {
     const store = await Store.open();
     const buffers = new Map<string, Chunk>();
