@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium, vulkanDriver } from "./lib/browser.mjs";
+import { oneClock } from "./lib/clocks.mjs";
 import { buildFuzzTargets, fuzz, fuzzTargets } from "./lib/fuzz.mjs";
 import { npmPackages, npmProgram } from "./lib/packages.mjs";
 import { python } from "./lib/python.mjs";
@@ -71,7 +72,8 @@ async function browserTests(args) {
   await buildWasm();
   await buildSite();
   say("running the browser tests");
-  return tee(npmProgram("playwright"), ["test", ...args], {
+  const [program, ...rest] = [...oneClock(), npmProgram("playwright"), "test", ...args];
+  return tee(program, rest, {
     env: { CHROMIUM: browser, EASEL_SHADERS: shaders },
   });
 }
