@@ -9,7 +9,7 @@ import { duration, megabytes, Pace } from "../../www/src/shared/pace.ts";
 import { shardPaths } from "../../www/src/worker/layout.ts";
 import { parseManifest } from "../../www/src/worker/manifest.ts";
 import { licenceOf } from "../../www/src/worker/model_card.ts";
-import { Retries, requestedDelay, Transient } from "../../www/src/worker/retries.ts";
+import { PATIENCE, Retries, requestedDelay, Transient } from "../../www/src/worker/retries.ts";
 import { packedFormats } from "../../www/src/worker/safetensors.ts";
 import { readTar, TAR_END, tarHeader, tarPadding } from "../../www/src/worker/tar.ts";
 
@@ -207,12 +207,19 @@ for (const { header, delay } of [
   test(`Retry-After: ${header} asks for ${delay} ms`, () => expect(requestedDelay(header, 1000)).toBe(delay));
 }
 
-const SHORT = { attempts: 3, firstDelayMs: 1, longestDelayMs: 2, longestRequestedMs: 50, stallMs: 100 };
+const SHORT = {
+  attempts: 3,
+  lostConnections: 6,
+  firstDelayMs: 1,
+  longestDelayMs: 2,
+  longestRequestedMs: 50,
+  stallMs: 100,
+};
 
 test("what may pass is tried again, so often without progress, and no other failure is", async () => {
   const { signal } = new AbortController();
   const retries = new Retries(SHORT, signal);
-  const failure = new Transient("network", "gone");
+  const failure = new Transient("http", "busy");
   for (let round = 0; round < 4; round += 1) {
     await retries.after(failure);
     await retries.after(failure);
@@ -229,6 +236,81 @@ test("what may pass is tried again, so often without progress, and no other fail
   await new Retries(SHORT, signal).after(new Transient("http", "later", { requestedMs: 40 }));
   expect(performance.now() - start).toBeGreaterThan(38);
   await expect(new Retries(SHORT, AbortSignal.abort()).after(failure)).rejects.toThrow("stopped");
+});
+
+/** Stands in for what a worker knows of the network, until `work` has ended. */
+async function withNetwork(
+  work: (network: EventTarget & { onLine: boolean }) => Promise<void>,
+): Promise<void> {
+  const network = Object.assign(new EventTarget(), { onLine: true });
+  const feigned = {
+    navigator: network,
+    addEventListener: network.addEventListener.bind(network),
+    removeEventListener: network.removeEventListener.bind(network),
+  };
+  const before = Object.keys(feigned).map((name) => [
+    name,
+    Reflect.getOwnPropertyDescriptor(globalThis, name),
+  ]);
+  for (const [name, value] of Object.entries(feigned)) {
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+  }
+  try {
+    await work(network);
+  } finally {
+    for (const [name, descriptor] of before) {
+      if (descriptor) Reflect.defineProperty(globalThis, name, descriptor);
+      else Reflect.deleteProperty(globalThis, name);
+    }
+  }
+}
+
+test("once bytes have come, lost connections are borne for longer than what a host answers", async () => {
+  const { signal } = new AbortController();
+  const lost = new Transient("network", "gone");
+  const busy = new Transient("http", "busy");
+  const failures = async (retries: Retries, thrown: Transient) => {
+    for (let count = 1; ; count += 1) if (await retries.after(thrown).catch(() => true)) return count;
+  };
+  await withNetwork(async () => {
+    expect(await failures(new Retries(SHORT, signal), lost)).toBe(3);
+    const begun = new Retries(SHORT, signal);
+    begun.progress();
+    for (let count = 1; count < 6; count += 1) await begun.after(lost);
+    // A host that is back may be busy at first.
+    expect(await failures(begun, busy)).toBe(3);
+    begun.progress();
+    expect(await failures(begun, lost)).toBe(6);
+  });
+});
+
+test("in the page, lost connections are borne for two minutes at least", () => {
+  const { firstDelayMs, longestDelayMs, lostConnections } = PATIENCE;
+  const delays = Array.from({ length: lostConnections - 1 }, (_, number) =>
+    Math.min(longestDelayMs, firstDelayMs * 2 ** number),
+  );
+  // Half of each is random.
+  const shortest = delays.reduce((sum, delay) => sum + delay / 2, 0);
+  expect(shortest).toBeGreaterThan(120_000);
+});
+
+test("while the browser says that there is no network, a download waits for it, until it is stopped", async () => {
+  const slow = { ...SHORT, longestDelayMs: 60_000 };
+  const stop = new AbortController();
+  const lost = new Transient("network", "gone");
+  await withNetwork(async (network) => {
+    network.onLine = false;
+    const retries = new Retries(slow, stop.signal);
+    retries.progress();
+    for (let count = 0; count < 10; count += 1) {
+      const waiting = retries.after(lost);
+      network.dispatchEvent(new Event("online"));
+      await waiting;
+    }
+    const waiting = retries.after(lost);
+    stop.abort();
+    await expect(waiting).rejects.toThrow("stopped");
+  });
 });
 
 const CARD_MODEL = {

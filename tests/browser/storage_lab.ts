@@ -36,6 +36,7 @@ export type FromLab =
 
 const PATIENCE = {
   attempts: 4,
+  lostConnections: 4,
   firstDelayMs: 4,
   longestDelayMs: 20,
   longestRequestedMs: 5000,

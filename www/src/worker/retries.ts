@@ -4,6 +4,8 @@ import { EaselError } from "../shared/errors.ts";
 export interface Patience {
   /** Failures in a row that end a download. */
   attempts: number;
+  /** Lost connections in a row that end one of which bytes have come: the network may be back in minutes. */
+  lostConnections: number;
   /** Wait after the first failure; it doubles with each. */
   firstDelayMs: number;
   longestDelayMs: number;
@@ -15,6 +17,7 @@ export interface Patience {
 
 export const PATIENCE: Patience = {
   attempts: 5,
+  lostConnections: 20,
   firstDelayMs: 500,
   longestDelayMs: 20_000,
   longestRequestedMs: 120_000,
@@ -40,7 +43,10 @@ export class Transient extends EaselError {
 export class Retries {
   readonly #patience: Patience;
   readonly #signal: AbortSignal;
+  #begun = false;
   #failures = 0;
+  /** Connections that were lost since something came; counted once anything has. */
+  #lost = 0;
 
   constructor(patience: Patience, signal: AbortSignal) {
     this.#patience = patience;
@@ -49,14 +55,20 @@ export class Retries {
 
   /** Something came: what failed before no longer counts. */
   progress(): void {
-    this.#failures = 0;
+    this.#begun = true;
+    this.#failures = this.#lost = 0;
   }
 
   /** Returns when it is time to try again; throws `thrown` when there is no use in it. */
   async after(thrown: unknown): Promise<void> {
-    this.#failures += 1;
-    const { attempts, longestRequestedMs } = this.#patience;
-    if (!(thrown instanceof Transient) || this.#failures >= attempts) throw thrown;
+    if (!(thrown instanceof Transient)) throw thrown;
+    const isLost = this.#begun && thrown.code === "network";
+    // Without a network, trying has told nothing. Browsers err, so that it is tried now and then.
+    if (isLost && isOffline()) return pause(this.#patience.longestDelayMs, this.#signal, "online");
+    const { attempts, lostConnections, longestRequestedMs } = this.#patience;
+    if (isLost) this.#lost += 1;
+    else this.#failures += 1;
+    if (this.#failures >= attempts || this.#lost >= lostConnections) throw thrown;
     const { requestedMs } = thrown;
     if (requestedMs !== undefined && requestedMs > longestRequestedMs) throw thrown;
     await pause(requestedMs ?? this.#delay(), this.#signal);
@@ -65,7 +77,8 @@ export class Retries {
   /** Clients that failed together must not come back together, so that half of the delay is random. */
   #delay(): number {
     const { firstDelayMs, longestDelayMs } = this.#patience;
-    const longest = Math.min(longestDelayMs, firstDelayMs * 2 ** (this.#failures - 1));
+    const failures = Math.max(this.#failures, this.#lost);
+    const longest = Math.min(longestDelayMs, firstDelayMs * 2 ** (failures - 1));
     return (longest * (1 + Math.random())) / 2;
   }
 }
@@ -93,16 +106,24 @@ export function stopped(): EaselError {
   return new EaselError("cancelled", "the download was stopped: what has arrived is kept");
 }
 
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Whether the browser says that there is no network; that it says nothing means little. */
+function isOffline(): boolean {
+  return navigator.onLine === false;
+}
+
+/** Waits so long, or until the event `wake`; throws as soon as `signal` is aborted. */
+function pause(milliseconds: number, signal: AbortSignal, wake?: "online"): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(done, milliseconds);
     function done(): void {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);
+      if (wake) removeEventListener(wake, done);
       if (signal.aborted) reject(stopped());
       else resolve();
     }
     signal.addEventListener("abort", done);
+    if (wake) addEventListener(wake, done);
     if (signal.aborted) done();
   });
 }
