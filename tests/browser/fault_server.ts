@@ -53,7 +53,8 @@ export class Mounted {
   /** Faults that came to pass. */
   befallen: Fault[] = [];
   sent = 0;
-  #answers = 0;
+  /** With a body, so far. */
+  answers = 0;
   #weights = 0;
 
   constructor(hosted: Hosted) {
@@ -65,8 +66,8 @@ export class Mounted {
   nextFault(weights: boolean): Fault | undefined {
     const { faults } = this.hosted;
     const fault =
-      faults.get(`any ${this.#answers}`) ?? (weights ? faults.get(`weights ${this.#weights}`) : undefined);
-    this.#answers += 1;
+      faults.get(`any ${this.answers}`) ?? (weights ? faults.get(`weights ${this.#weights}`) : undefined);
+    this.answers += 1;
     if (weights) this.#weights += 1;
     if (fault) this.befallen.push(fault);
     return fault;

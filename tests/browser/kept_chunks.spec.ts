@@ -1,8 +1,8 @@
 // The forms that chunks are kept in, and what becomes of chunks that cannot be read.
 import { randomBytes } from "node:crypto";
-import type { Worker } from "@playwright/test";
+import type { BrowserContext, Worker } from "@playwright/test";
 import { expect, test } from "./easel_page.ts";
-import { FaultServer, type Hosted, type Mounted, sha256 } from "./fault_server.ts";
+import { type Fault, FaultServer, type Hosted, type Mounted, sha256 } from "./fault_server.ts";
 import { Lane } from "./trials.ts";
 
 /** Two of its parts and a bit, so that a chunk has several hashes. */
@@ -96,6 +96,7 @@ interface Host {
   mounted: Mounted;
   address: string;
   worker: Worker;
+  context: BrowserContext;
 }
 
 /** A test with a model on a host and the worker of a laboratory. */
@@ -107,12 +108,17 @@ function testWithModel(title: string, run: (host: Host) => Promise<void>): void 
       const hosted = model();
       const mounted = server.mount("kept/model", hosted);
       const worker = await new Lane(context).worker();
-      await run({ server, hosted, mounted, address: server.address("kept/model"), worker });
+      await run({ server, hosted, mounted, address: server.address("kept/model"), worker, context });
     } finally {
       server.close();
     }
   });
 }
+
+/** Lets `fault` befall the next `count` answers with a body. */
+const befall = ({ hosted, answers }: Mounted, fault: Fault, count = 100) => {
+  for (let at = 0; at < count; at += 1) hosted.faults.set(`any ${answers + at}`, fault);
+};
 
 const complete = (worker: Worker, address: string, size = CHUNK) =>
   worker.evaluate(([to, chunk]) => lab.complete(to, chunk), [address, size] as const);
@@ -140,6 +146,37 @@ for (const { name, kept, prepare } of BROWSERS) {
     },
   );
 }
+
+testWithModel(
+  "a damaged chunk that cannot be fetched is not given up",
+  async ({ hosted, mounted, address, worker }) => {
+    await complete(worker, address);
+    await worker.evaluate(([to, path]) => lab.damage(to, path, [1]), [address, UNET] as const);
+    hosted.token = "refuses all";
+    await expect(hashOfWeights(worker, address)).rejects.toThrow(/the kept copy of .* is damaged/);
+    expect(await worker.evaluate((to) => lab.isWhole(to), address)).toBe(true);
+    delete hosted.token;
+    // The first answer is damaged as well.
+    befall(mounted, { kind: "flip", at: 0.5 }, 1);
+    const sent = mounted.sent;
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+    expect(mounted.sent - sent).toBe(2 * CHUNK);
+  },
+);
+
+testWithModel(
+  "a damaged chunk that two tabs meet is fetched once",
+  async ({ hosted, mounted, address, worker, context }) => {
+    await complete(worker, address);
+    await worker.evaluate(([to, path]) => lab.damage(to, path, [1]), [address, UNET] as const);
+    befall(mounted, { kind: "slow" });
+    const other = await new Lane(context).worker();
+    const sent = mounted.sent;
+    const hashes = await Promise.all([worker, other].map((tab) => hashOfWeights(tab, address)));
+    expect(hashes).toEqual([sha256(hosted.weights), sha256(hosted.weights)]);
+    expect(mounted.sent - sent).toBe(CHUNK);
+  },
+);
 
 testWithModel(
   "chunks that were kept as buffers, with one hash each, are read as they are",

@@ -5,19 +5,23 @@ import { checksum } from "./checksum.ts";
 import { hex } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
-import type { Chunk, Store } from "./store.ts";
+import type { Chunk, ChunkNotes, Store } from "./store.ts";
 
 /** Fetches of the same bytes that prove wrong before their source is given up. */
 const ROUNDS = 2;
 
-/** What the download of a file needs. */
-export interface FileDownload {
+/** What it takes to fetch any of a file. */
+export interface Fetching {
   address: string;
   file: PlannedFile;
   store: Store;
   source: ByteSource;
   /** Told of bytes that are there, as they come. */
   onBytes: (bytes: number) => void;
+}
+
+/** What the download of a file needs. */
+export interface FileDownload extends Fetching {
   /** Told of the hashes of all chunks, when all of the file has proved right. */
   onHashes: (chunkSha256: string[]) => Promise<void>;
 }
@@ -40,6 +44,20 @@ export async function completeFile(download: FileDownload): Promise<void> {
     // Only all of it has a hash to compare with, so that any of its chunks may be the wrong one.
     await store.dropFile(address, file.path);
     download.onBytes(-file.size);
+  }
+  throw damaged(file.path);
+}
+
+/** Fetches a chunk anew of which `notes` were kept, and writes over it what has the hash in them. */
+export async function mendChunk(fetching: Fetching, index: number, notes: ChunkNotes): Promise<void> {
+  const { address, file, store } = fetching;
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const bytes = bytesOf(fetching, index, index + 1, undefined);
+    for await (const data of inChunks(bytes, chunkLength(file, index))) {
+      if (hex(await crypto.subtle.digest("SHA-256", data)) !== hex(notes.sha256)) continue;
+      return store.putChunk(address, [file.path, index], { ...notes, data, checksum: await checksum(data) });
+    }
+    fetching.onBytes(-chunkLength(file, index));
   }
   throw damaged(file.path);
 }
@@ -81,7 +99,7 @@ async function completeChunks(download: FileDownload, hashes: string[]): Promise
 
 /** The bytes of the chunks from `first` to before `end`. */
 async function* bytesOf(
-  { file, source, onBytes }: FileDownload,
+  { file, source, onBytes }: Fetching,
   first: number,
   end: number,
   checkpoint: ArrayBuffer | undefined,

@@ -1,7 +1,7 @@
 // One model from where it is into the store: planned, room asked for, fetched file by file.
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { DownloadEvent, Survey } from "../shared/protocol.ts";
-import { completeFile } from "./file_download.ts";
+import { chunkLength, completeFile, intactChunk, mendChunk } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
 import { keptBytes, missingBytes } from "./kept.ts";
 import { alone } from "./locks.ts";
@@ -9,7 +9,7 @@ import { type Plan, type Planned, type PlannedFile, planBytes, sourceBytes, sour
 import { bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
-import type { ChunkKey, Store } from "./store.ts";
+import type { ChunkNotes, Store } from "./store.ts";
 
 /** How a model is fetched and kept. */
 export interface DownloadOptions extends HostOptions {
@@ -60,14 +60,30 @@ export class ModelDownload {
     });
   }
 
-  /** Fetches kept chunks that are damaged anew; the model stays what it was planned to be. */
-  async mend(keys: readonly ChunkKey[]): Promise<void> {
+  /** Fetches a kept chunk that is damaged anew; until its bytes are there, nothing is given up. */
+  async mend(file: PlannedFile, index: number): Promise<void> {
+    const [address, store] = [this.#address, this.#store];
     await this.#alone(async () => {
-      const known = await this.#store.model(this.#address);
-      if (!known) throw new EaselError("file_not_found", "the model has been deleted: load it again");
-      await this.#store.dropChunks(this.#address, keys);
-      await this.#completeAs({ plan: known.plan, contents: new Map() });
+      const plan = (await store.model(address))?.plan;
+      if (!plan) throw new EaselError("file_not_found", "the model has been deleted: load it again");
+      // Another tab may have met it before.
+      if (await intactChunk(store, address, file, index)) return;
+      const notes = await store.chunkNotes(address, [file.path, index]);
+      if (notes) return this.#fetchChunk(plan, file, index, notes);
+      await store.dropChunks(address, [[file.path, index]]);
+      await this.#completeAs({ plan, contents: new Map() });
     });
+  }
+
+  async #fetchChunk(plan: Plan, file: PlannedFile, index: number, notes: ChunkNotes): Promise<void> {
+    const total = chunkLength(file, index);
+    let loaded = 0;
+    const onBytes = (bytes: number) => {
+      loaded += bytes;
+      this.#options.emit({ type: "download", loaded, total });
+    };
+    const source = this.#provider.open(plan, file);
+    await mendChunk({ address: this.#address, file, store: this.#store, source, onBytes }, index, notes);
   }
 
   get #address(): string {

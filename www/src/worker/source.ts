@@ -82,20 +82,18 @@ export class ModelSource implements Source {
     if (!place) throw new EaselError("internal", `there is no chunk ${number}`);
     const found = await this.#intact(place, buffers.take(chunkLength(...place)));
     if (found) return found;
-    // To mend one chunk is to go through all of them, so that a second one may be right by then.
+    // One after the other, as they come from one host.
     const mending = this.#mended.then(() => this.#mend(place));
     this.#mended = mending.catch(() => {});
     return mending;
   }
 
   async #mend(place: Place): Promise<Chunk> {
-    const meanwhile = await this.#intact(place);
-    if (meanwhile) return meanwhile;
-    const [{ path }, index] = place;
-    const reason = await this.#download.mend([[path, index]]).catch(asEaselError);
+    const [file, index] = place;
+    const reason = await this.#download.mend(file, index).catch(asEaselError);
     const mended = await this.#intact(place);
     if (mended) return mended;
-    const message = `the kept copy of ${path} is damaged, and what is damaged could not be fetched anew`;
+    const message = `the kept copy of ${file.path} is damaged, and what is damaged could not be fetched anew`;
     throw new EaselError("damaged_file", reason ? `${message}: ${reason.message}` : message);
   }
 

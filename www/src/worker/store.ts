@@ -22,9 +22,9 @@ export interface FileRecord {
   sha256: string;
 }
 
-/** A piece of a file with its own SHA-256. */
-export interface Chunk {
-  data: ArrayBuffer;
+/** What is noted of a piece of a file. */
+export interface ChunkNotes {
+  /** Of its bytes. */
   sha256: ArrayBuffer;
   /** Its `checksum`, by which it is known whenever it is read again; chunks of before have none. */
   checksum?: string;
@@ -32,11 +32,16 @@ export interface Chunk {
   checkpoint?: ArrayBuffer;
 }
 
+/** A piece of a file. */
+export interface Chunk extends ChunkNotes {
+  data: ArrayBuffer;
+}
+
 /**
  * A chunk as it is kept: with its bytes, or without them where they are a file. Where there are no files, a Blob is read
  * at twice the speed of a buffer, which is copied out of its record; buffers are for browsers that keep no Blobs.
  */
-interface KeptChunk extends Omit<Chunk, "data"> {
+interface KeptChunk extends ChunkNotes {
   data?: ArrayBuffer | Blob;
 }
 
@@ -114,14 +119,26 @@ export class Store {
 
   /** `undefined` for a chunk that is not kept, or that the browser has lost since; `memory` of its size may serve for it. */
   async chunk(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<Chunk | undefined> {
-    const place = [address, ...key];
-    const kept = await this.#get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
+    const kept = await this.#keptChunk(address, key);
     if (!kept) return undefined;
     const { data, ...rest } = kept;
     const bytes = await (data instanceof Blob
       ? data.arrayBuffer().catch(() => undefined)
       : (data ?? this.#chunkFiles?.read(address, key, memory)));
     return bytes && { ...rest, data: bytes };
+  }
+
+  /** What was noted of a chunk when it was kept, whatever has become of its bytes. */
+  async chunkNotes(address: string, key: ChunkKey): Promise<ChunkNotes | undefined> {
+    const kept = await this.#keptChunk(address, key);
+    if (!kept) return undefined;
+    const { data: _, ...notes } = kept;
+    return notes;
+  }
+
+  #keptChunk(address: string, key: ChunkKey): Promise<KeptChunk | undefined> {
+    const place = [address, ...key];
+    return this.#get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
   }
 
   async putChunk(address: string, key: ChunkKey, { data: bytes, ...rest }: Chunk): Promise<void> {
