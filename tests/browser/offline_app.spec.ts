@@ -1,7 +1,7 @@
 // The page as an app: what browsers ask of one that can be installed, new versions, and pictures from other apps.
 import { readFileSync } from "node:fs";
 import type { Page, Route } from "@playwright/test";
-import { type EaselPage, expect, site, test } from "./easel_page.ts";
+import { EaselPage, expect, site, test } from "./easel_page.ts";
 import { inRoot, Site } from "./embedding_site.ts";
 
 const BUILT = inRoot("build", "scripted");
@@ -64,31 +64,104 @@ test("keeps all files of the page and none of a model", async ({ easel }) => {
   expect(paths.filter((path) => path.startsWith("/models/"))).toEqual([]);
 });
 
+/** The page in a folder of a site that can be given new versions. */
+class RenewedSite {
+  readonly #host: Site;
+  readonly address: string;
+
+  private constructor(host: Site) {
+    this.#host = host.folder("/in/a/folder/", `${BUILT}/`);
+    this.address = `${host.origin}/in/a/folder/`;
+    host.put("/in/a/folder/", readFileSync(`${BUILT}/index.html`));
+  }
+
+  static async open(): Promise<RenewedSite> {
+    return new RenewedSite(await Site.open());
+  }
+
+  renew(name: string): void {
+    this.#host.put("/in/a/folder/sw.js", `${readFileSync(`${BUILT}/sw.js`)}\n// ${name}`);
+  }
+
+  close(): void {
+    this.#host.close();
+  }
+}
+
+/** Has the browser look for a new version of the page, until that waits. */
+function update(page: Page): Promise<void> {
+  return page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.ready;
+    await registration.update();
+    for (let coming = registration.installing; coming; coming = registration.installing) {
+      await new Promise((resolve) => coming?.addEventListener("statechange", resolve, { once: true }));
+    }
+  });
+}
+
+const newVersion = (page: Page) => page.getByText("A new version is ready.");
+
+/** Presses "Reload" and waits until the page is there again. */
+async function reload(page: Page): Promise<void> {
+  await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Reload" }).click()]);
+}
+
 test("a new version waits until the user agrees", async ({ easel }) => {
   const { page } = easel;
-  const host = (await Site.open()).folder("/in/a/folder/", `${BUILT}/`);
-  const address = `${host.origin}/in/a/folder/`;
-  host.put("/in/a/folder/", readFileSync(`${BUILT}/index.html`));
+  const host = await RenewedSite.open();
   try {
-    await open(easel, address);
+    await open(easel, host.address);
     // Controlled from the next visit on.
-    await open(easel, address);
-    const bar = page.getByText("A new version is ready.");
-    await expect(bar).toHaveCount(0);
-    host.put("/in/a/folder/sw.js", `${readFileSync(`${BUILT}/sw.js`)}\n// another version`);
+    await open(easel, host.address);
+    await expect(newVersion(page)).toHaveCount(0);
+    host.renew("another version");
     await easel.type("not lost");
-    await page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
-    await expect(bar).toBeVisible();
+    await update(page);
+    await expect(newVersion(page)).toBeVisible();
     await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("not lost");
-    await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Reload" }).click()]);
+    await reload(page);
     await easel.ready();
     await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("not lost");
-    await expect(bar).toHaveCount(0);
+    await expect(newVersion(page)).toHaveCount(0);
     const state = await page.evaluate(async () => {
       const { active, waiting } = await navigator.serviceWorker.ready;
       return [active?.state, waiting];
     });
     expect(state).toEqual(["activated", null]);
+  } finally {
+    host.close();
+  }
+});
+
+test("a version that one tab takes is offered in the others, where a picture is drawn to its end", async ({
+  easel,
+  context,
+}) => {
+  const other = new EaselPage(await context.newPage());
+  const host = await RenewedSite.open();
+  try {
+    await open(easel, host.address);
+    await open(easel, host.address);
+    await open(other, host.address);
+    host.renew("second");
+    await update(easel.page);
+    await expect(newVersion(easel.page)).toBeVisible();
+    // What the bar was shown for is not what waits any more.
+    host.renew("third");
+    await update(easel.page);
+    await expect(newVersion(other.page)).toBeVisible();
+    await other.page.evaluate(() => document.getElementById("update")?.remove());
+    await other.set({ Steps: "150" });
+    await other.button.click();
+    await expect(other.page.locator("body")).toHaveAttribute("data-state", "running");
+    await reload(easel.page);
+    await expect(newVersion(other.page)).toBeVisible();
+    await expect(other.page.locator("body")).toHaveAttribute("data-state", "running");
+    await expect(other.download).toBeVisible();
+    await easel.ready();
+    await reload(other.page);
+    await other.ready();
+    await expect(newVersion(other.page)).toHaveCount(0);
   } finally {
     host.close();
   }
