@@ -248,10 +248,9 @@ async function withNetwork(
     addEventListener: network.addEventListener.bind(network),
     removeEventListener: network.removeEventListener.bind(network),
   };
-  const before = Object.keys(feigned).map((name) => [
-    name,
-    Reflect.getOwnPropertyDescriptor(globalThis, name),
-  ]);
+  const before = Object.keys(feigned).map(
+    (name) => [name, Reflect.getOwnPropertyDescriptor(globalThis, name)] as const,
+  );
   for (const [name, value] of Object.entries(feigned)) {
     Object.defineProperty(globalThis, name, { value, configurable: true });
   }
