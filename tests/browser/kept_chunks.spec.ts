@@ -165,6 +165,19 @@ testWithModel(
 );
 
 testWithModel(
+  "a damaged chunk that its host has no more is planned anew with its model",
+  async ({ hosted, address, worker }) => {
+    await complete(worker, address);
+    await worker.evaluate(([to, path]) => lab.damage(to, path, [1]), [address, UNET] as const);
+    hosted.commit = "d".repeat(40);
+    const failed = hashOfWeights(worker, address);
+    await expect(failed).rejects.toThrow(/could not be fetched anew: .* is not on the server/);
+    expect(await complete(worker, address)).toBe("whole");
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+  },
+);
+
+testWithModel(
   "a damaged chunk that two tabs meet is fetched once",
   async ({ hosted, mounted, address, worker, context }) => {
     await complete(worker, address);

@@ -60,7 +60,10 @@ export class ModelDownload {
     });
   }
 
-  /** Fetches a kept chunk that is damaged anew; until its bytes are there, nothing is given up. */
+  /**
+   * Fetches a kept chunk that is damaged anew; until its bytes are there, nothing is given up. Where its host has other ones
+   * by now, it is, so that the model is planned anew when it is loaded next.
+   */
   async mend(file: PlannedFile, index: number): Promise<void> {
     const [address, store] = [this.#address, this.#store];
     await this.#alone(async () => {
@@ -68,10 +71,15 @@ export class ModelDownload {
       if (!plan) throw new EaselError("file_not_found", "the model has been deleted: load it again");
       // Another tab may have met it before.
       if (await intactChunk(store, address, file, index)) return;
-      const notes = await store.chunkNotes(address, [file.path, index]);
-      if (notes) return this.#fetchChunk(plan, file, index, notes);
-      await store.dropChunks(address, [[file.path, index]]);
-      await this.#completeAs({ plan, contents: new Map() });
+      const key = [file.path, index] as const;
+      const notes = await store.chunkNotes(address, key);
+      const fetching = notes
+        ? this.#fetchChunk(plan, file, index, notes)
+        : this.#completeAs({ plan, contents: new Map() });
+      await fetching.catch(async (error) => {
+        if (OF_PLAN.has(asEaselError(error).code)) await store.dropChunks(address, [key]);
+        throw error;
+      });
     });
   }
 
