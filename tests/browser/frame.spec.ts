@@ -138,3 +138,20 @@ test("a frame listens to the origin that its address names and to its parent alo
   await expect(status).toHaveText("Done");
   expect(await saidSoFar(page)).toEqual([]);
 });
+
+test("a fault in the frame's address is told, and the frame hears a page that does better", async ({
+  easel,
+}) => {
+  const { page } = easel;
+  await open(page, `prompt=a+star&steps=2&model=https://elsewhere.example/model/&origin=${host.origin}`);
+  const problem = page.frameLocator("iframe").getByRole("alert");
+  await expect(problem).toContainText("(model_host)");
+  await expect
+    .poll(async () => (await saidSoFar(page)).map(({ id, type, code = "" }) => `${id} ${type} ${code}`))
+    .toEqual(["null ready ", "null error model_host"]);
+  await post(page, { easel: 1, id: 1, type: "generate" });
+  expect(await answer(page, 1)).toMatchObject({ type: "error", code: "model_address" });
+  await post(page, { easel: 1, id: 2, type: "generate", model: "models/starter/" });
+  expect(await answer(page, 2)).toMatchObject({ type: "picture" });
+  await expect(problem).toHaveText("");
+});

@@ -5,7 +5,7 @@ import { BUNDLED } from "../shared/bundled_model.ts";
 import { asEaselError, type EaselError } from "../shared/errors.ts";
 import { modelAddress } from "../shared/model_address.ts";
 import { EaselImage } from "./element.ts";
-import { ATTRIBUTES, readFrameAddress } from "./frame_address.ts";
+import { ATTRIBUTES, type FrameAddress, readFrameAddress } from "./frame_address.ts";
 import { FrameParent } from "./frame_parent.ts";
 import { type FrameWish, type Id, readMessage, type ToFrame } from "./frame_protocol.ts";
 
@@ -17,9 +17,8 @@ const problem = document.getElementById("problem");
 /** Of the message that the present run answers; null for a run of the visitor. */
 let answered: Id | null = null;
 
-/** Shows what the frame's address asks for; returns the origin that it names. */
-function readAddress(target: EaselImage): string | null {
-  const { attributes, model, controls, origin } = readFrameAddress(location.hash);
+/** Shows what the frame's address asks for. */
+function show(target: EaselImage, { attributes, model, controls }: FrameAddress): void {
   for (const name of ATTRIBUTES) {
     const value = attributes.get(name);
     if (value === undefined) target.removeAttribute(name);
@@ -27,7 +26,6 @@ function readAddress(target: EaselImage): string | null {
   }
   target.controls = controls;
   target.model = addressOf(model ?? BUNDLED);
-  return origin;
 }
 
 /** Throws `model_address` and `model_host`, as the page does. */
@@ -51,6 +49,7 @@ function obey(target: EaselImage, parent: FrameParent, command: ToFrame): void {
   };
   try {
     adopt(target, command);
+    if (command.model !== undefined) tellProblem(undefined);
   } catch (error) {
     fail(error);
     return;
@@ -90,8 +89,9 @@ function report(target: EaselImage, parent: FrameParent): void {
   });
 }
 
-function listen(target: EaselImage, origin: string | null): void {
-  if (window.parent === window) return;
+/** Listens to the page that the frame is in, when it is in one. */
+function listen(target: EaselImage, origin: string | null): FrameParent | undefined {
+  if (window.parent === window) return undefined;
   const parent = new FrameParent(window.parent, __EMBED_ORIGINS__, origin);
   report(target, parent);
   addEventListener("message", (event) => {
@@ -100,23 +100,27 @@ function listen(target: EaselImage, origin: string | null): void {
     if ("command" in reading) obey(target, parent, reading.command);
     else parent.tell({ easel: 1, id: reading.id, type: "error", code: reading.code, message: reading.fault });
   });
-  parent.greet();
+  parent.announce({ easel: 1, id: null, type: "ready" });
+  return parent;
 }
 
+/** Does what the frame's address says, now and whenever that changes; a fault in it but the origin leaves it listening. */
 function start(target: EaselImage): void {
-  try {
-    listen(target, readAddress(target));
-  } catch (error) {
-    tellProblem(asEaselError(error));
-  }
-  addEventListener("hashchange", () => {
+  let parent: FrameParent | undefined;
+  const turn = () => {
     try {
-      readAddress(target);
+      const address = readFrameAddress(location.hash);
+      parent ??= listen(target, address.origin);
+      show(target, address);
       tellProblem(undefined);
-    } catch (error) {
-      tellProblem(asEaselError(error));
+    } catch (thrown) {
+      const error = asEaselError(thrown);
+      tellProblem(error);
+      parent?.announce({ easel: 1, id: null, type: "error", code: error.code, message: error.message });
     }
-  });
+  };
+  turn();
+  addEventListener("hashchange", turn);
 }
 
 if (image instanceof EaselImage) start(image);

@@ -1,6 +1,6 @@
 import type { FromFrame } from "./frame_protocol.ts";
 
-/** Where `postMessage` may send a message that says nothing. */
+/** Where `postMessage` may send a message that says nothing of the visitor. */
 const ANYONE = "*";
 
 /**
@@ -33,10 +33,12 @@ export class FrameParent {
     return true;
   }
 
-  /** Says that messages are heard now, to all who may be the parent; the browser drops what is for others. */
-  greet(): void {
-    const ready: FromFrame = { easel: 1, id: null, type: "ready" };
-    for (const origin of this.#allowed ?? [ANYONE]) this.#window.postMessage(ready, origin);
+  /**
+   * Says what is nobody's answer to all who may be the parent: that messages are heard, or what is wrong with the frame's
+   * address, which the parent wrote. The browser drops what is for others.
+   */
+  announce(message: FromFrame): void {
+    for (const origin of this.#allowed ?? [ANYONE]) this.#window.postMessage(message, origin);
   }
 
   /** Says something to the origin that spoke; before one did, nobody is told. */
