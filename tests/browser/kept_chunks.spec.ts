@@ -268,6 +268,64 @@ testWithModel(
   },
 );
 
+/** How a browser does not give its files; runs in the worker. For once it may be so when they are asked for first. */
+const WITHOUT_FILES: { name: string; forOnce: boolean; prepare: () => void }[] = [
+  {
+    name: "its folder for once",
+    forOnce: true,
+    prepare: () => {
+      const { getDirectory } = StorageManager.prototype;
+      StorageManager.prototype.getDirectory = () => {
+        StorageManager.prototype.getDirectory = getDirectory;
+        return Promise.reject(new DOMException("for a transient reason", "UnknownError"));
+      };
+    },
+  },
+  {
+    name: "its folder",
+    forOnce: false,
+    prepare: () => {
+      StorageManager.prototype.getDirectory = () =>
+        Promise.reject(new DOMException("for a transient reason", "UnknownError"));
+    },
+  },
+  {
+    name: "its files",
+    forOnce: false,
+    prepare: () => {
+      FileSystemDirectoryHandle.prototype.getFileHandle = () =>
+        Promise.reject(new DOMException("for a transient reason", "UnknownError"));
+    },
+  },
+  {
+    name: "what is in its files",
+    forOnce: false,
+    prepare: () => {
+      const fail = () => Promise.reject(new DOMException("for a transient reason", "InvalidStateError"));
+      FileSystemFileHandle.prototype.createSyncAccessHandle = fail;
+      FileSystemFileHandle.prototype.getFile = fail;
+    },
+  },
+];
+
+for (const { name, forOnce, prepare } of WITHOUT_FILES) {
+  testWithModel(
+    `a model stays whole when the browser does not give ${name}`,
+    async ({ hosted, mounted, address, worker, context }) => {
+      await complete(worker, address);
+      const other = await new Lane(context).worker();
+      await other.evaluate(prepare);
+      const sent = mounted.sent;
+      const read = hashOfWeights(other, address);
+      if (forOnce) expect(await read).toBe(sha256(hosted.weights));
+      else await expect(read).rejects.toThrow("EaselError: the browser");
+      expect(await worker.evaluate((to) => lab.isWhole(to), address)).toBe(true);
+      expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+      expect(mounted.sent - sent).toBe(0);
+    },
+  );
+}
+
 testWithModel("a disk that takes a part of a chunk is full", async ({ address, worker }) => {
   await worker.evaluate(() => {
     const { write } = FileSystemSyncAccessHandle.prototype;

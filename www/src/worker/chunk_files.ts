@@ -19,7 +19,7 @@ export class ChunkFiles {
     this.#folder = folder;
   }
 
-  /** `undefined` where a browser has no such files, as in some private windows, and outside of workers. */
+  /** `undefined` where a browser has no such files, as in some private windows and outside of workers, or gives none now. */
   static async open(): Promise<ChunkFiles | undefined> {
     if (!("createSyncAccessHandle" in (globalThis.FileSystemFileHandle?.prototype ?? {}))) return undefined;
     try {
@@ -45,10 +45,10 @@ export class ChunkFiles {
     }
   }
 
-  /** What was written, in `memory` if that fits; `undefined` where it cannot be read. */
+  /** What was written, in `memory` if that fits; `undefined` where it is gone or damaged. Throws where no file can be looked up. */
   async read(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<ArrayBuffer | undefined> {
     const name = await this.#nameOf(address, ...key);
-    const file = await this.#folder.getFileHandle(name).catch(() => undefined);
+    const file = await this.#folder.getFileHandle(name).catch(unlessGone);
     if (!file) return undefined;
     const open: OpenHandle = file.createSyncAccessHandle.bind(file);
     const handle = await this.#asking(file, () => open({ mode: "read-only" })).catch(() => undefined);
@@ -66,7 +66,7 @@ export class ChunkFiles {
 
   /** For a file that another tab is reading. */
   async #readAsBlob(file: FileSystemFileHandle): Promise<ArrayBuffer | undefined> {
-    const blob = await this.#asking(file, () => file.getFile()).catch(() => undefined);
+    const blob = await this.#asking(file, () => file.getFile()).catch(unlessGone);
     return blob?.arrayBuffer().catch(() => undefined);
   }
 
@@ -116,4 +116,8 @@ export class ChunkFiles {
     this.#names.set(text, name);
     return name;
   }
+}
+
+function unlessGone(error: unknown): undefined {
+  if (!(error instanceof DOMException && error.name === "NotFoundError")) throw error;
 }

@@ -59,13 +59,12 @@ let opened: Promise<Store> | undefined;
 /** Every model of this origin, by address. */
 export class Store {
   readonly #db: IDBDatabase;
-  readonly #chunkFiles: ChunkFiles | undefined;
+  #chunkFiles: ChunkFiles | undefined;
   /** Private windows of some browsers refuse to keep any. */
   #keepsBlobs = true;
 
-  private constructor(db: IDBDatabase, chunkFiles: ChunkFiles | undefined) {
+  private constructor(db: IDBDatabase) {
     this.#db = db;
-    this.#chunkFiles = chunkFiles;
   }
 
   static open(): Promise<Store> {
@@ -90,10 +89,19 @@ export class Store {
       opened = undefined;
       db.close();
     };
-    const store = new Store(db, await ChunkFiles.open());
-    // Before anything is written that it could take for a remainder. What it cannot remove today goes another day.
-    await store.#chunkFiles?.removeAllBut(() => store.addresses()).catch(() => {});
+    const store = new Store(db);
+    await store.#files();
     return store;
+  }
+
+  /** Asked for again where the browser gave none: it may have been short of something. */
+  async #files(): Promise<ChunkFiles | undefined> {
+    if (this.#chunkFiles) return this.#chunkFiles;
+    const files = await ChunkFiles.open();
+    // What cannot be removed today goes another day.
+    await files?.removeAllBut(() => this.addresses()).catch(() => {});
+    this.#chunkFiles ??= files;
+    return this.#chunkFiles;
   }
 
   async addresses(): Promise<string[]> {
@@ -117,15 +125,25 @@ export class Store {
     return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
-  /** `undefined` for a chunk that is not kept, or that the browser has lost since; `memory` of its size may serve for it. */
+  /**
+   * `undefined` for a chunk that is not kept, or that the browser has lost since; `memory` of its size may serve for it.
+   * Throws `storage` where the browser does not give files now.
+   */
   async chunk(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<Chunk | undefined> {
     const kept = await this.#keptChunk(address, key);
     if (!kept) return undefined;
     const { data, ...rest } = kept;
     const bytes = await (data instanceof Blob
       ? data.arrayBuffer().catch(() => undefined)
-      : (data ?? this.#chunkFiles?.read(address, key, memory)));
+      : (data ?? this.#readFile(address, key, memory)));
     return bytes && { ...rest, data: bytes };
+  }
+
+  async #readFile(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<ArrayBuffer | undefined> {
+    const files = await this.#files();
+    if (files) return files.read(address, key, memory).catch((cause) => Promise.reject(storageError(cause)));
+    const advice = "load again later, or delete the model and get it again";
+    throw new EaselError("storage", `the browser does not give out files that it keeps: ${advice}`);
   }
 
   /** What was noted of a chunk when it was kept, whatever has become of its bytes. */
@@ -152,9 +170,10 @@ export class Store {
 
   /** Whether the bytes are in a file now; throws when there is no room for them. */
   async #wroteFile(address: string, key: ChunkKey, data: ArrayBuffer): Promise<boolean> {
-    if (!this.#chunkFiles) return false;
+    const files = await this.#files();
+    if (!files) return false;
     try {
-      await this.#chunkFiles.write(address, key, data);
+      await files.write(address, key, data);
       return true;
     } catch (cause) {
       const error = storageError(cause);
@@ -198,7 +217,7 @@ export class Store {
       stores(FILES).delete([address, path]);
       stores(CHUNKS).delete(below(address, path));
     });
-    await this.#chunkFiles?.remove(address, path);
+    await (await this.#files())?.remove(address, path);
   }
 
   /** Forgets a model. */
@@ -208,7 +227,7 @@ export class Store {
       stores(FILES).delete(below(address));
       stores(CHUNKS).delete(below(address));
     });
-    await this.#chunkFiles?.remove(address);
+    await (await this.#files())?.remove(address);
   }
 
   #get<T>(name: string, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
