@@ -84,6 +84,18 @@ test("a page in another origin has pictures drawn by messages", async ({ easel }
   expect(await answer(page, 2)).toMatchObject({ type: "error", code: "cancelled" });
 });
 
+test("null is the model's own value, for texts too", async ({ easel }) => {
+  const { page } = easel;
+  await open(page, "prompt=a+red+apple&steps=2&sampler=pndm&alt=An+apple&negative-prompt=blurry");
+  const own = { model: null, sampler: null, alt: null, negativePrompt: null, steps: 2, seed: null };
+  await post(page, { easel: 1, id: 1, type: "generate", ...own });
+  expect(await answer(page, 1)).toMatchObject({ type: "picture" });
+  // With `pndm` there would be a step more.
+  const steps = (await saidSoFar(page)).filter(({ type }) => type === "step");
+  expect(steps).toHaveLength(2);
+  await expect(page.frameLocator("iframe").getByRole("img", { name: "a red apple" })).toBeVisible();
+});
+
 test("hostile messages do nothing, and wrong ones are answered with the reason", async ({ easel }) => {
   const { page } = easel;
   await open(page, "prompt=a+star&steps=2");

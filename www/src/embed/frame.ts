@@ -66,7 +66,7 @@ function obey(target: EaselImage, parent: FrameParent, command: ToFrame): void {
 function adopt(target: EaselImage, wish: FrameWish): void {
   const { prompt, negativePrompt, model, sampler, alt, steps, guidance, seed, width, height } = wish;
   // First what may be refused.
-  const given = { model: model === undefined ? undefined : addressOf(model) };
+  const given = { model: model === undefined ? undefined : addressOf(model ?? BUNDLED) };
   const rest = { prompt, negativePrompt, sampler, alt, steps, guidance, seed, width, height };
   for (const [name, value] of Object.entries({ ...given, ...rest })) {
     if (value !== undefined) Object.assign(target, { [name]: value });

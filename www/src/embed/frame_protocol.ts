@@ -7,14 +7,17 @@ export const VERSION = 1;
 /** A message's own number or name; its answers carry it. */
 export type Id = string | number;
 
-/** What to draw; what is left out stays as it was. Null is the model's own value, and a random seed. */
+/**
+ * What to draw; what is left out stays as it was. Null is the model's own value, a random seed, an empty prompt, the
+ * prompt as `alt`.
+ */
 export interface FrameWish {
-  prompt?: string;
-  negativePrompt?: string;
-  /** `owner/name`, or an address that the site with the frame may read from. */
-  model?: string;
-  sampler?: string;
-  alt?: string;
+  prompt?: string | null;
+  negativePrompt?: string | null;
+  /** `owner/name`, or an address that the site with the frame may read from; null for the starter model of that site. */
+  model?: string | null;
+  sampler?: string | null;
+  alt?: string | null;
   steps?: number | null;
   guidance?: number | null;
   seed?: number | null;
@@ -73,7 +76,7 @@ function isText(name: string): boolean {
 }
 
 function fitsText(value: unknown): boolean {
-  return typeof value === "string" && value.length <= LONGEST_TEXT;
+  return value === null || (typeof value === "string" && value.length <= LONGEST_TEXT);
 }
 
 function fitsNumber(value: unknown): boolean {
