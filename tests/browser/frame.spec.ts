@@ -96,6 +96,31 @@ test("null is the model's own value, for texts too", async ({ easel }) => {
   await expect(page.frameLocator("iframe").getByRole("img", { name: "a red apple" })).toBeVisible();
 });
 
+test("a run that the visitor begins is told of to its end, also when it is stopped", async ({ easel }) => {
+  const { page } = easel;
+  await open(page, "prompt=a+star&steps=500");
+  const visitor = page.frameLocator("iframe");
+  const own = async (type: string) =>
+    (await saidSoFar(page)).filter((told) => told.id === null && told.type === type);
+  // From now on the frame knows whom to tell.
+  await post(page, { easel: 1, id: 0, type: "stop" });
+  await visitor.getByRole("button", { name: "Draw" }).click();
+  await expect.poll(() => own("step")).not.toEqual([]);
+  await visitor.getByRole("button", { name: "Stop" }).click();
+  await expect.poll(() => own("error")).toMatchObject([{ code: "cancelled" }]);
+  await visitor.getByRole("button", { name: "Draw" }).click();
+  await expect(visitor.getByRole("button", { name: "Stop" })).toBeVisible();
+  await post(page, { easel: 1, id: 1, type: "generate", steps: 2 });
+  expect(await answer(page, 1)).toMatchObject({ type: "picture" });
+  expect(await own("error")).toMatchObject([{ code: "cancelled" }, { code: "cancelled" }]);
+  const told = await saidSoFar(page);
+  // Nothing of a run comes after its end, under whatever name.
+  expect(told.slice(told.findLastIndex(({ code }) => code === "cancelled") + 1)).toEqual(
+    told.filter(({ id }) => id === 1),
+  );
+  expect(told.filter(({ id, type }) => id === 1 && type === "step")).toHaveLength(2);
+});
+
 test("hostile messages do nothing, and wrong ones are answered with the reason", async ({ easel }) => {
   const { page } = easel;
   await open(page, "prompt=a+star&steps=2");

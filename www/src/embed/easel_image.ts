@@ -21,6 +21,8 @@ export interface EaselImageEventMap {
   generate: CustomEvent<Picture>;
   /** Something failed; not sent for a run that was stopped. */
   error: CustomEvent<EaselError>;
+  /** A run was stopped: by the visitor, by `stop`, or by the next run. */
+  stop: CustomEvent<EaselError>;
 }
 
 /** Listeners by the types of the events. */
@@ -106,8 +108,10 @@ export class EaselImage extends EaselImageAttributes {
 
   /** Ends what is under way, within a step. What was fetched of a model stays in the browser. */
   stop(): void {
-    this.#run?.abort();
+    if (!this.#run) return;
+    this.#run.abort();
     this.#end();
+    this.#send("stop", stopped());
   }
 
   /** @internal */
@@ -155,9 +159,9 @@ export class EaselImage extends EaselImageAttributes {
     const { width, height } = { ...engine.info, ...this.#size() };
     this.#view.reserve(width, height);
     this.#view.status = "Drawing";
-    const onProgress = (progress: Progress) => this.#show(progress);
+    const onProgress = (progress: Progress) => signal.aborted || this.#show(progress);
     const run = engine.generate({ ...this.wish, signal, onProgress });
-    await this.#follow(run, width, height);
+    await this.#follow(run, signal, width, height);
     const picture = await run.result;
     const bitmap = await createImageBitmap(picture.png);
     if (!signal.aborted) this.#view.paint(bitmap, width, height);
@@ -165,8 +169,13 @@ export class EaselImage extends EaselImageAttributes {
     return picture;
   }
 
-  async #follow(run: Generation, width: number, height: number): Promise<void> {
+  async #follow(run: Generation, signal: AbortSignal, width: number, height: number): Promise<void> {
     for await (const step of run) {
+      // What was stopped may come to the end of a step, of which nobody is to hear.
+      if (signal.aborted) {
+        step.picture.close();
+        continue;
+      }
       this.#view.status = "Drawing";
       this.#view.progress = step.index / step.total;
       this.#view.secondsLeft = this.#pace.secondsLeft("drawing", step.index, step.total, performance.now());

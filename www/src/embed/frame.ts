@@ -54,6 +54,8 @@ function obey(target: EaselImage, parent: FrameParent, command: ToFrame): void {
     fail(error);
     return;
   }
+  // What is under way ends under its own name.
+  target.stop();
   answered = id;
   target
     .generate()
@@ -84,9 +86,11 @@ function report(target: EaselImage, parent: FrameParent): void {
   target.addEventListener("generate", ({ detail }) => {
     if (answered === null) parent.tell({ easel: 1, id: null, type: "picture", ...detail });
   });
-  target.addEventListener("error", ({ detail: { code, message } }) => {
-    if (answered === null) parent.tell({ easel: 1, id: null, type: "error", code, message });
-  });
+  for (const type of ["error", "stop"] as const) {
+    target.addEventListener(type, ({ detail: { code, message } }) => {
+      if (answered === null) parent.tell({ easel: 1, id: null, type: "error", code, message });
+    });
+  }
 }
 
 /** Listens to the page that the frame is in, when it is in one. */
