@@ -268,6 +268,46 @@ testWithModel(
   },
 );
 
+/** How a browser closes the connection to its storage, as iOS does; runs in the worker. */
+const CLOSED: { name: string; close: () => void }[] = [
+  {
+    name: "without a word",
+    close: () => {
+      const { transaction } = IDBDatabase.prototype;
+      IDBDatabase.prototype.transaction = function (...args) {
+        IDBDatabase.prototype.transaction = transaction;
+        this.close();
+        return transaction.apply(this, args);
+      };
+    },
+  },
+  {
+    name: "and says so",
+    close: () => {
+      const { transaction } = IDBDatabase.prototype;
+      let closed: IDBDatabase | undefined;
+      IDBDatabase.prototype.transaction = function (...args) {
+        if (closed === this) throw new DOMException("the server was lost", "UnknownError");
+        if (!closed) this.dispatchEvent(new Event("close"));
+        closed ??= this;
+        return transaction.apply(this, args);
+      };
+    },
+  },
+];
+
+for (const { name, close } of CLOSED) {
+  testWithModel(
+    `a connection that the browser closes ${name} is opened again`,
+    async ({ hosted, address, worker }) => {
+      await complete(worker, address);
+      await worker.evaluate(close);
+      expect(await worker.evaluate((to) => lab.isWhole(to), address)).toBe(true);
+      expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+    },
+  );
+}
+
 /** How a browser does not give its files; runs in the worker. For once it may be so when they are asked for first. */
 const WITHOUT_FILES: { name: string; forOnce: boolean; prepare: () => void }[] = [
   {

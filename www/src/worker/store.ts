@@ -3,6 +3,7 @@
 // file. Chunks without a file's record are what a download left.
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { ChunkFiles } from "./chunk_files.ts";
+import { Database, storageError } from "./database.ts";
 import type { Plan } from "./plan.ts";
 
 /** What is known of a model of which anything is kept. */
@@ -53,43 +54,23 @@ const MODELS = "models";
 const FILES = "files";
 const CHUNKS = "chunks";
 
-/** One connection serves a worker. */
+/** One serves a worker. */
 let opened: Promise<Store> | undefined;
 
 /** Every model of this origin, by address. */
 export class Store {
-  readonly #db: IDBDatabase;
+  readonly #database = new Database("easel", VERSION, makeStores);
   #chunkFiles: ChunkFiles | undefined;
   /** Private windows of some browsers refuse to keep any. */
   #keepsBlobs = true;
 
-  private constructor(db: IDBDatabase) {
-    this.#db = db;
-  }
-
   static open(): Promise<Store> {
-    opened ??= Store.#open().catch((error) => {
-      opened = undefined;
-      throw error;
-    });
+    opened ??= Store.#open();
     return opened;
   }
 
   static async #open(): Promise<Store> {
-    const request = indexedDB.open("easel", VERSION);
-    request.onupgradeneeded = () => {
-      const { result: db } = request;
-      // Files of the first layout belong to no model's record: they are fetched again.
-      for (const name of db.objectStoreNames) db.deleteObjectStore(name);
-      for (const name of [MODELS, FILES, CHUNKS]) db.createObjectStore(name);
-    };
-    const db = await settled(request);
-    // Another tab wants a newer layout: let it, this one falls back to an error at its next read.
-    db.onversionchange = () => {
-      opened = undefined;
-      db.close();
-    };
-    const store = new Store(db);
+    const store = new Store();
     await store.#files();
     return store;
   }
@@ -105,24 +86,27 @@ export class Store {
   }
 
   async addresses(): Promise<string[]> {
-    const keys = await this.#get(MODELS, (store) => store.getAllKeys());
+    const keys = await this.#database.get(MODELS, (store) => store.getAllKeys());
     return keys.filter((key) => typeof key === "string");
   }
 
   model(address: string): Promise<ModelRecord | undefined> {
-    return this.#get(MODELS, (store) => store.get(address) as IDBRequest<ModelRecord | undefined>);
+    return this.#database.get(MODELS, (store) => store.get(address) as IDBRequest<ModelRecord | undefined>);
   }
 
   putModel(address: string, record: ModelRecord): Promise<void> {
-    return this.#change([MODELS], (stores) => stores(MODELS).put(record, address));
+    return this.#database.change([MODELS], (stores) => stores(MODELS).put(record, address));
   }
 
   file(address: string, path: string): Promise<FileRecord | undefined> {
-    return this.#get(FILES, (store) => store.get([address, path]) as IDBRequest<FileRecord | undefined>);
+    return this.#database.get(
+      FILES,
+      (store) => store.get([address, path]) as IDBRequest<FileRecord | undefined>,
+    );
   }
 
   putFile(address: string, path: string, record: FileRecord): Promise<void> {
-    return this.#change([FILES], (stores) => stores(FILES).put(record, [address, path]));
+    return this.#database.change([FILES], (stores) => stores(FILES).put(record, [address, path]));
   }
 
   /**
@@ -156,12 +140,12 @@ export class Store {
 
   #keptChunk(address: string, key: ChunkKey): Promise<KeptChunk | undefined> {
     const place = [address, ...key];
-    return this.#get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
+    return this.#database.get(CHUNKS, (store) => store.get(place) as IDBRequest<KeptChunk | undefined>);
   }
 
   async putChunk(address: string, key: ChunkKey, { data: bytes, ...rest }: Chunk): Promise<void> {
     const put = (data?: KeptChunk["data"]) =>
-      this.#change([CHUNKS], (stores) =>
+      this.#database.change([CHUNKS], (stores) =>
         stores(CHUNKS).put({ ...rest, ...(data && { data }) }, [address, ...key]),
       );
     if (await this.#wroteFile(address, key, bytes)) return put();
@@ -195,14 +179,14 @@ export class Store {
 
   /** Which chunks there are of one file, or of all. */
   async chunkKeys(address: string, path?: string): Promise<ChunkKey[]> {
-    const keys = await this.#get(CHUNKS, (store) => store.getAllKeys(below(address, path)));
+    const keys = await this.#database.get(CHUNKS, (store) => store.getAllKeys(below(address, path)));
     return (keys as [string, string, number][]).map(([, file, index]) => [file, index]);
   }
 
   /** Forgets chunks, and that their file and model were whole. Their bytes stay until others are in their places. */
   async dropChunks(address: string, keys: readonly ChunkKey[]): Promise<void> {
     const record = await this.model(address);
-    await this.#change([MODELS, FILES, CHUNKS], (stores) => {
+    await this.#database.change([MODELS, FILES, CHUNKS], (stores) => {
       if (record) stores(MODELS).put(unfinished(record), address);
       for (const [path, index] of keys) {
         stores(FILES).delete([address, path]);
@@ -213,7 +197,7 @@ export class Store {
 
   /** Forgets a file and whatever chunks of it there are. */
   async dropFile(address: string, path: string): Promise<void> {
-    await this.#change([FILES, CHUNKS], (stores) => {
+    await this.#database.change([FILES, CHUNKS], (stores) => {
       stores(FILES).delete([address, path]);
       stores(CHUNKS).delete(below(address, path));
     });
@@ -222,36 +206,12 @@ export class Store {
 
   /** Forgets a model. */
   async dropModel(address: string): Promise<void> {
-    await this.#change([MODELS, FILES, CHUNKS], (stores) => {
+    await this.#database.change([MODELS, FILES, CHUNKS], (stores) => {
       stores(MODELS).delete(address);
       stores(FILES).delete(below(address));
       stores(CHUNKS).delete(below(address));
     });
     await (await this.#files())?.remove(address);
-  }
-
-  #get<T>(name: string, ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-    return settled(ask(this.#begin([name], "readonly").objectStore(name)));
-  }
-
-  async #change(names: string[], change: (stores: (name: string) => IDBObjectStore) => void): Promise<void> {
-    const transaction = this.#begin(names, "readwrite");
-    try {
-      change((name) => transaction.objectStore(name));
-      // A tab that is closed right now keeps what was written so far.
-      transaction.commit();
-    } catch (cause) {
-      throw storageError(cause);
-    }
-    return completed(transaction);
-  }
-
-  #begin(names: string[], mode: IDBTransactionMode): IDBTransaction {
-    try {
-      return this.#db.transaction(names, mode);
-    } catch (cause) {
-      throw storageError(cause);
-    }
   }
 }
 
@@ -261,28 +221,12 @@ function below(...prefix: (string | undefined)[]): IDBKeyRange {
   return IDBKeyRange.bound(key, [...key, []]);
 }
 
+function makeStores(db: IDBDatabase): void {
+  // Files of the first layout belong to no model's record: they are fetched again.
+  for (const name of db.objectStoreNames) db.deleteObjectStore(name);
+  for (const name of [MODELS, FILES, CHUNKS]) db.createObjectStore(name);
+}
+
 function unfinished({ plan, started }: ModelRecord): ModelRecord {
   return { plan, started };
-}
-
-function settled<T>(request: IDBRequest<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(storageError(request.error));
-  });
-}
-
-function completed(transaction: IDBTransaction): Promise<void> {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(storageError(transaction.error));
-  });
-}
-
-function storageError(cause: unknown): EaselError {
-  if (cause instanceof DOMException && cause.name === "QuotaExceededError") {
-    return new EaselError("quota", "the browser has no room left to keep the model", { cause });
-  }
-  const detail = cause instanceof Error ? cause.message : "unknown reason";
-  return new EaselError("storage", `the browser's storage does not work here: ${detail}`, { cause });
 }
