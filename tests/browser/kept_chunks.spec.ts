@@ -268,6 +268,15 @@ testWithModel(
   },
 );
 
+testWithModel("what is kept already is not gone through after a pause", async ({ address, worker }) => {
+  await complete(worker, address, Math.floor(CHUNK / 12));
+  await worker.evaluate(([to, path]) => lab.forgetChunk(to, path, 30), [address, UNET] as const);
+  const { result, told } = await worker.evaluate((to) => lab.pause(to, 1), address);
+  expect(result).toMatch(/^cancelled: the download was stopped/);
+  // The two other files are whole.
+  expect(told).toBe(1);
+});
+
 /** How a browser closes the connection to its storage, as iOS does; runs in the worker. */
 const CLOSED: { name: string; close: () => void }[] = [
   {

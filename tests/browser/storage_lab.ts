@@ -195,6 +195,26 @@ const Lab = {
     });
   },
 
+  /** Completes a model as `complete` does, and pauses at what is told of first; how often it was told of more. */
+  async pause(address: string, chunkSize: number): Promise<{ result: string; told: number }> {
+    const pausing = new AbortController();
+    let told = -1;
+    const emit = () => {
+      pausing.abort();
+      told += 1;
+    };
+    const how = { ...options(chunkSize), signal: pausing.signal, emit };
+    const result = await outcome(async () => {
+      await new ModelDownload(provider(address, how, undefined), await Store.open(), how).complete();
+    });
+    return { result, told };
+  },
+
+  /** Forgets a chunk, and that its file was whole. */
+  async forgetChunk(address: string, path: string, index: number): Promise<void> {
+    await (await Store.open()).dropChunks(address, [[path, index]]);
+  },
+
   /** Bytes that the engine's memory has grown to. */
   async engineBytes(): Promise<number> {
     return (await (await engine()).default()).memory.buffer.byteLength;

@@ -5,6 +5,7 @@ import { checksum } from "./checksum.ts";
 import { hex } from "./digest.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { ByteSource } from "./provider.ts";
+import { stopped } from "./retries.ts";
 import type { Chunk, ChunkNotes, Store } from "./store.ts";
 
 /** Fetches of the same bytes that prove wrong before their source is given up. */
@@ -22,6 +23,8 @@ export interface Fetching {
 
 /** What the download of a file needs. */
 export interface FileDownload extends Fetching {
+  /** Ends it between two chunks, as `cancelled`. */
+  signal: AbortSignal;
   /** Told of the hashes of all chunks, when all of the file has proved right. */
   onHashes: (chunkSha256: string[]) => Promise<void>;
 }
@@ -64,13 +67,14 @@ export async function mendChunk(fetching: Fetching, index: number, notes: ChunkN
 
 /** The SHA-256 of all chunks, or "" where there is nothing to compare it with; adds that of each to `hashes`. */
 async function completeChunks(download: FileDownload, hashes: string[]): Promise<string> {
-  const { address, file, store, onBytes } = download;
+  const { address, file, store, signal, onBytes } = download;
   const hash = file.sha256 ? sha256.create() : undefined;
   const kept = new Set((await store.chunkKeys(address, file.path)).map(([, index]) => index));
   const count = chunkCount(file);
   let failures = 0;
   let checkpoint: ArrayBuffer | undefined;
   for (let index = 0; index < count; ) {
+    if (signal.aborted) throw stopped();
     const chunk = kept.delete(index) ? await intactChunk(store, address, file, index) : undefined;
     if (chunk) {
       hash?.update(new Uint8Array(chunk.data));

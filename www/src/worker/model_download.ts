@@ -112,6 +112,7 @@ export class ModelDownload {
 
   async #completeAs({ plan, contents }: Planned): Promise<Plan> {
     const [address, store] = [this.#address, this.#store];
+    const { signal, emit } = this.#options;
     const room = async () => planBytes(plan) - (await keptBytes(store, address, plan));
     await requireRoom(await room());
     await this.#adopt(plan);
@@ -122,16 +123,18 @@ export class ModelDownload {
       const onBytes = (bytes: number) => {
         loaded += bytes;
         const fetched = Math.min(total, Math.round(before + loaded * sourceRatio(file)));
-        this.#options.emit({ type: "download", loaded: fetched, total });
+        emit({ type: "download", loaded: fetched, total });
       };
       if (await store.file(address, file.path)) onBytes(file.size);
       else {
         const read = contents.get(file.path);
         const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
         const onHashes = (hashes: string[]) => this.#note(plan, file, hashes);
-        await completeFile({ address, file, store, source, onBytes, onHashes }).catch(async (error) => {
-          throw asEaselError(error).code === "quota" ? await outOfRoom(await room()) : error;
-        });
+        await completeFile({ address, file, store, source, signal, onBytes, onHashes }).catch(
+          async (error) => {
+            throw asEaselError(error).code === "quota" ? await outOfRoom(await room()) : error;
+          },
+        );
       }
       before += sourceBytes(file);
     }
