@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page, Worker } from "@playwright/test";
 import { EaselPage, expect, site, test } from "./easel_page.ts";
+import { flipKeptByte } from "./kept_damage.ts";
 import { folder, hashes, modelFiles, WEIGHTS, weightsNamed, withManifest } from "./local_folder.ts";
 import { openLab } from "./trials.ts";
 
@@ -280,6 +281,54 @@ test("a checkpoint is saved as the file that it was", async ({ easel }) => {
   const out = mkdtempSync(join(tmpdir(), "easel-"));
   await (await saving).saveAs(join(out, "dream.safetensors"));
   expect(hashes(out)).toEqual(hashes(place));
+});
+
+/** Runs in the page: how many archives take room. */
+async function archives(): Promise<number> {
+  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel archives");
+  let count = 0;
+  for await (const _ of folder.keys()) count += 1;
+  return count;
+}
+
+/** Runs in the page: how many archives a tab holds. */
+async function archivesInUse(): Promise<number> {
+  const { held = [] } = await navigator.locks.query();
+  return held.filter(({ name }) => name?.startsWith("easel archives")).length;
+}
+
+test("an archive goes with the next one, with its tab and with its failure, and no other tab takes it", async ({
+  easel,
+  context,
+}) => {
+  const { page } = easel;
+  await withoutPicker(page);
+  const place = folder("original", modelFiles());
+  await open(easel);
+  await pick(easel, "folder", place);
+  await opened(easel);
+  const save = (tab: EaselPage) =>
+    row(tab, "original").getByRole("button", { name: "Save to files…" }).click();
+  const saved = async (tab: EaselPage) => {
+    const saving = tab.page.waitForEvent("download");
+    await save(tab);
+    await (await saving).path();
+    await expect(row(tab, "original")).toContainText("Saved as");
+  };
+  await saved(easel);
+  await saved(easel);
+  expect(await page.evaluate(archives)).toBe(1);
+  const other = new EaselPage(await context.newPage());
+  await withoutPicker(other.page);
+  await open(other);
+  await saved(other);
+  expect(await page.evaluate(archives)).toBe(2);
+  await other.page.close();
+  await expect.poll(() => page.evaluate(archivesInUse)).toBe(1);
+  await page.evaluate(flipKeptByte, WEIGHTS);
+  await save(easel);
+  await expect(row(easel, "original")).toContainText("is damaged: press Verify");
+  expect(await page.evaluate(archives)).toBe(0);
 });
 
 const CHUNK = 16 << 10;

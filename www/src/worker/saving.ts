@@ -3,9 +3,10 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { modelName } from "../shared/model_address.ts";
 import type { SaveEvent } from "../shared/protocol.ts";
+import { dropArchives, makeArchive } from "./archives.ts";
 import { hex } from "./digest.ts";
 import { chunkCount, intactChunk } from "./file_download.ts";
-import { ifFree, inUse } from "./locks.ts";
+import { inUse } from "./locks.ts";
 import { MANIFEST } from "./manifest.ts";
 import { type Plan, type PlannedFile, planBytes } from "./plan.ts";
 import { stopped } from "./retries.ts";
@@ -20,9 +21,6 @@ export interface Saving {
   signal: AbortSignal;
   emit: (event: SaveEvent) => void;
 }
-
-/** Archives in the making, or on their way to the user's downloads; the browser's own folder for this site. */
-const ARCHIVES = "easel archives";
 
 /** Writes a model into a new folder of `parent`; a checkpoint is one file there. Returns the name that it has. */
 export async function saveToFolder(saving: Saving, parent: FileSystemDirectoryHandle): Promise<string> {
@@ -40,46 +38,18 @@ export async function saveToFolder(saving: Saving, parent: FileSystemDirectoryHa
 
 /**
  * Writes a model into one file of the browser's own, which holds nothing in memory: a tar archive, or the checkpoint itself.
- * It is there for as long as this worker.
+ * It is there for as long as this worker, or until the next one is begun.
  */
 export async function saveToArchive(saving: Saving): Promise<{ name: string; file: File }> {
   const plan = await wholePlan(saving);
+  await dropArchives();
   await requireRoom(planBytes(plan));
   const name = fileName(saving.address);
-  return explained(async () => {
-    await dropOldArchives();
-    await holdArchives();
-    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(ARCHIVES, {
-      create: true,
-    });
-    const handle = await folder.getFileHandle(crypto.randomUUID(), { create: true });
-    const plain = plan.checkpoint !== undefined;
-    await write(saving, plan, new FileSink(await handle.createSyncAccessHandle(), plain ? undefined : name));
-    return { name: plain ? name : `${name}.tar`, file: await handle.getFile() };
-  });
-}
-
-/** Removes archives that no tab offers any more. */
-export async function dropOldArchives(): Promise<void> {
-  await ifFree(ARCHIVES, async () => {
-    const root = await navigator.storage.getDirectory();
-    await root.removeEntry(ARCHIVES, { recursive: true });
-  }).catch(() => {
-    // There are none, or the browser has no folders: nothing takes room.
-  });
-}
-
-let held: Promise<void> | undefined;
-
-/** Keeps archives from being removed until this worker ends. */
-function holdArchives(): Promise<void> {
-  held ??= new Promise((resolve) => {
-    void navigator.locks.request(ARCHIVES, { mode: "shared" }, () => {
-      resolve();
-      return new Promise(() => {});
-    });
-  });
-  return held;
+  const plain = plan.checkpoint !== undefined;
+  const file = await explained(() =>
+    makeArchive((handle) => write(saving, plan, new FileSink(handle, plain ? undefined : name))),
+  );
+  return { name: plain ? name : `${name}.tar`, file };
 }
 
 async function wholePlan({ store, address }: Saving): Promise<Plan> {

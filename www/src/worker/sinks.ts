@@ -48,7 +48,7 @@ export class FolderSink implements Sink {
   }
 }
 
-/** One file: an archive of a folder of that name, or without a name the one file that is written. */
+/** One file, whose handle the caller closes: an archive of a folder of that name, or without a name the one that is written. */
 export class FileSink implements Sink {
   readonly #handle: FileSystemSyncAccessHandle;
   readonly #folder: string | undefined;
@@ -81,10 +81,7 @@ export class FileSink implements Sink {
   async close(): Promise<void> {
     if (this.#folder !== undefined) await this.write(TAR_END);
     this.#handle.flush();
-    this.#handle.close();
   }
 
-  async abandon(): Promise<void> {
-    this.#handle.close();
-  }
+  async abandon(): Promise<void> {}
 }

@@ -10,6 +10,7 @@ import type {
   ToWorker,
   VerifyEvent,
 } from "../shared/protocol.ts";
+import { dropOldArchives } from "./archives.ts";
 import { beginHash, packingTools } from "./engine_code.ts";
 import { serveHash } from "./hash_worker.ts";
 import { deleteModel, listKept, verifyModel } from "./kept.ts";
@@ -17,7 +18,7 @@ import { ModelDownload, USUAL } from "./model_download.ts";
 import { PackingProvider } from "./packing.ts";
 import { providerOf } from "./provider.ts";
 import { recognise } from "./recognise.ts";
-import { dropOldArchives, saveToArchive, saveToFolder } from "./saving.ts";
+import { saveToArchive, saveToFolder } from "./saving.ts";
 import { Session } from "./session.ts";
 import { HASH_WORKER } from "./source_hash.ts";
 import { Store } from "./store.ts";
