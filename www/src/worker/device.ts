@@ -14,18 +14,20 @@ export interface DeviceDecision {
   reason?: string;
 }
 
-/** Takes the GPU unless there is none, or only software that imitates one: the CPU itself is faster than that. */
+/**
+ * Takes the GPU unless there is none, or only software that imitates one: the CPU itself is faster than that. Adapters have
+ * to be mended before.
+ */
 export async function decideDevice(choice: DeviceChoice): Promise<DeviceDecision> {
   if (choice === "cpu") return { device: "cpu" };
   const adapter = await firstAdapter();
-  const info = adapter?.info;
-  const name = info ? adapterName(info) : "";
-  const software = info !== undefined && (info.isFallbackAdapter || SOFTWARE.test(name));
+  const name = adapter ? adapterName(adapter.info) : "";
+  const software = adapter?.info.isFallbackAdapter === true || SOFTWARE.test(name);
   const gpu: DeviceDecision = { device: "gpu", software, ...(name !== "" && { adapter: name }) };
   if (adapter?.features.has("subgroups")) gpu.subgroup = adapter.info.subgroupMinSize;
   if (choice === "gpu") return gpu;
   if (!("gpu" in navigator)) return { device: "cpu", reason: `this browser has no WebGPU (${BROWSERS})` };
-  if (!info) return { device: "cpu", reason: `WebGPU found no graphics adapter here (${BROWSERS})` };
+  if (!adapter) return { device: "cpu", reason: `WebGPU found no graphics adapter here (${BROWSERS})` };
   if (!software) return gpu;
   return {
     device: "cpu",
