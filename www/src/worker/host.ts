@@ -25,7 +25,7 @@ export interface HostOptions {
 }
 
 /** Most bytes of a file that is read at once. */
-const LARGEST_TEXT = 32 << 20;
+export const LARGEST_TEXT = 32 << 20;
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** The files below one address. Every request is a plain GET, so that public files need no permission beforehand. */

@@ -2,16 +2,13 @@
 import { EaselError } from "../shared/errors.ts";
 import { checkpointName, modelName } from "../shared/model_address.ts";
 import type { GivenFile } from "../shared/protocol.ts";
-import type { Range } from "./host.ts";
+import { LARGEST_TEXT, type Range } from "./host.ts";
 import { MANIFEST } from "./manifest.ts";
 import type { Plan, Planned, PlannedFile } from "./plan.ts";
 import { type FileFacts, planModel, type Shelf, type Wanted } from "./planner.ts";
 import type { ByteSource, Provider } from "./provider.ts";
 import { stopped } from "./retries.ts";
 import { checkWeights } from "./weights_kind.ts";
-
-/** Most bytes of a file that is read at once. */
-const LARGEST_TEXT = 32 << 20;
 
 /** A local model. The page can read its files only while it has them: after a reload the user has to give them again. */
 export class LocalProvider implements Provider {
