@@ -277,6 +277,53 @@ testWithModel("what is kept already is not gone through after a pause", async ({
   expect(told).toBe(1);
 });
 
+/** A model of a folder with a manifest that is kept, open in one tab, and changed on its host. */
+function testWithChanged(
+  title: string,
+  run: (host: Host & { address: string; next: Buffer }) => Promise<void>,
+): void {
+  testWithModel(title, async ({ server, ...host }) => {
+    const { weights, files } = model();
+    const changed: Hosted = { kind: "ranges", files, faults: new Map() };
+    server.mount("kept/folder", changed);
+    const address = server.address("kept/folder");
+    await complete(host.worker, address);
+    await host.worker.evaluate(([to, size]) => lab.open(to, size), [address, CHUNK] as const);
+    const next = Buffer.from(weights).reverse();
+    changed.files = new Map(files).set(UNET, next);
+    await run({ ...host, server, hosted: { ...changed, weights }, address, next });
+  });
+}
+
+const hashOfOpen = (worker: Worker, address: string) =>
+  worker.evaluate(([to, path]) => lab.hash(to, path), [address, UNET] as const);
+
+testWithChanged(
+  "a model that changed is replaced when no tab has it open",
+  async ({ hosted, address, next, worker, context }) => {
+    const other = await new Lane(context).worker();
+    expect(await complete(other, address)).toBe("whole");
+    expect(await hashOfOpen(worker, address)).toBe(sha256(hosted.weights));
+    expect(await hashOfWeights(other, address)).toBe(sha256(hosted.weights));
+    await worker.evaluate(([to, path]) => lab.forgetChunk(to, path, 1), [address, UNET] as const);
+    expect(await complete(other, address)).toMatch(/^busy: .* close that tab, then load again$/);
+    await worker.evaluate((to) => lab.close(to), address);
+    expect(await complete(other, address)).toBe("whole");
+    expect(await hashOfWeights(other, address)).toBe(sha256(next));
+  },
+);
+
+testWithChanged(
+  "a model that was replaced although a tab has it open is not read there",
+  async ({ address, next, worker, context }) => {
+    const other = await new Lane(context).worker();
+    await other.evaluate((to) => lab.forget(to), address);
+    await complete(other, address);
+    await expect(hashOfOpen(worker, address)).rejects.toThrow("has been replaced");
+    expect(await hashOfWeights(other, address)).toBe(sha256(next));
+  },
+);
+
 /** How a browser closes the connection to its storage, as iOS does; runs in the worker. */
 const CLOSED: { name: string; close: () => void }[] = [
   {

@@ -177,6 +177,14 @@ async function eachRecord(
   opening.result.close();
 }
 
+async function hashOf(source: ModelSource, path: string): Promise<string> {
+  const bytes = await source.read(path, 0, (await source.size(path)) ?? 0);
+  return sha256Hex(await new Blob(bytes as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+}
+
+/** Models that are open, by address. */
+const sources = new Map<string, ModelSource>();
+
 /** Whether sources are hashed in a worker, as in the page; to start one takes long. */
 let hashesBeside = false;
 
@@ -293,11 +301,29 @@ const Lab = {
     const source = await ModelSource.open(provider(address, how, quant), how);
     const plan = (await (await Store.open()).model(address))?.plan;
     const found: Record<string, string> = {};
-    for (const { path, size } of plan?.files ?? []) {
-      const bytes = new Blob((await source.read(path, 0, size)) as Uint8Array<ArrayBuffer>[]);
-      found[path] = await sha256Hex(await bytes.arrayBuffer());
+    try {
+      for (const { path } of plan?.files ?? []) found[path] = await hashOf(source, path);
+    } finally {
+      source.close();
     }
     return found;
+  },
+
+  /** Opens a model until `close`. */
+  async open(address: string, chunkSize: number): Promise<void> {
+    const how = options(chunkSize);
+    sources.set(address, await ModelSource.open(provider(address, how, undefined), how));
+  },
+
+  /** SHA-256 of a file of an open model. */
+  async hash(address: string, path: string): Promise<string> {
+    const source = sources.get(address);
+    if (!source) throw new Error(`${address} is not open`);
+    return hashOf(source, path);
+  },
+
+  async close(address: string): Promise<void> {
+    sources.get(address)?.close();
   },
 
   /** SHA-256 of a file that is read at two places in turns, so many bytes at a time. */
@@ -317,6 +343,7 @@ const Lab = {
       }
     };
     await Promise.all([part(0, size >> 1), part(size >> 1, size)]);
+    source.close();
     return sha256Hex(bytes);
   },
 

@@ -180,7 +180,10 @@ async function* inChunks(bytes: AsyncIterable<Uint8Array>, chunkSize: number): A
   if (filled > 0) yield buffer.buffer.slice(0, filled);
 }
 
-/** A kept chunk, unless it is not there, not of its length, or not what it was when it was kept; see `Store.chunk`. */
+/**
+ * A kept chunk, unless it is not there, not of its length, of another file than is planned as far as that is known, or not
+ * what it was when it was kept; see `Store.chunk`.
+ */
 export async function intactChunk(
   store: Store,
   address: string,
@@ -190,6 +193,8 @@ export async function intactChunk(
 ): Promise<Chunk | undefined> {
   const chunk = await store.chunk(address, [file.path, index], memory);
   if (chunk?.data.byteLength !== chunkLength(file, index)) return undefined;
+  const planned = file.chunkSha256?.[index];
+  if (planned !== undefined && planned !== hex(chunk.sha256)) return undefined;
   return (await isIntact(chunk)) ? chunk : undefined;
 }
 

@@ -33,6 +33,10 @@ export class HttpProvider implements Provider {
     return planned;
   }
 
+  isChosen(): boolean {
+    return true;
+  }
+
   /** Whether the host still has the plan's manifest. */
   async isCurrent({ commit, manifest }: Plan): Promise<boolean> {
     if (commit !== undefined || manifest === undefined) return true;

@@ -35,6 +35,10 @@ export class LocalProvider implements Provider {
     return planned;
   }
 
+  isChosen(): boolean {
+    return true;
+  }
+
   /** The address says which state of the files is meant. */
   async isCurrent(): Promise<boolean> {
     return true;

@@ -25,16 +25,21 @@ export async function alone<T>(
   }) as Promise<T>;
 }
 
-/** Runs `work` while no other tab deletes the model. */
+/** Runs `work` while no other tab deletes or replaces the model. */
 export function inUse<T>(address: string, work: () => Promise<T>): Promise<T> {
   return navigator.locks.request(using(address), { mode: "shared" }, work) as Promise<T>;
 }
 
-/** Lets no tab delete the model until what this resolves with is called, or the worker ends. */
+/** Lets no tab delete or replace the model until what this resolves with is called, or the worker ends. */
 export function beginUse(address: string): Promise<() => void> {
   return new Promise((resolve, reject) => {
     inUse(address, () => new Promise<void>((end) => resolve(end))).catch(reject);
   });
+}
+
+/** Runs `work` unless a tab has the model open, and says whether it ran. */
+export async function ifUnused(address: string, work: () => Promise<void>): Promise<boolean> {
+  return (await ifFree(using(address), work)) !== undefined;
 }
 
 /** Runs `work` while no tab writes to the model or has it open; throws `busy` when one does. */

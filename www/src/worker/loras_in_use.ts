@@ -1,7 +1,6 @@
 import type { Engine } from "easel-wasm";
 import { EaselError } from "../shared/errors.ts";
 import type { LoraPlace } from "../shared/protocol.ts";
-import { beginUse } from "./locks.ts";
 import { USUAL } from "./model_download.ts";
 import { providerOf } from "./provider.ts";
 import { ModelSource } from "./source.ts";
@@ -9,8 +8,7 @@ import { ModelSource } from "./source.ts";
 interface InUse {
   address: string;
   warnings: string[];
-  /** Lets tabs delete it again. */
-  end: () => void;
+  source: ModelSource;
 }
 
 /** The kept LoRAs that an engine knows. */
@@ -34,24 +32,20 @@ export class LorasInUse {
 
   #drop(engine: Engine, name: string): void {
     engine.removeLora(name);
-    this.#byName.get(name)?.end();
+    this.#byName.get(name)?.source.close();
     this.#byName.delete(name);
   }
 
   async #add(engine: Engine, { name, address }: LoraPlace, signal: AbortSignal): Promise<void> {
-    const end = await beginUse(address);
+    // What is kept already needs neither the user's token nor files.
+    const options = { ...USUAL, token: undefined, signal, emit: () => {} };
+    const source = await ModelSource.open(providerOf(new URL(address), undefined, options, "lora"), options);
     try {
-      // What is kept already needs neither the user's token nor files.
-      const options = { ...USUAL, token: undefined, signal, emit: () => {} };
-      const source = await ModelSource.open(
-        providerOf(new URL(address), undefined, options, "lora"),
-        options,
-      );
       if (source.lora === undefined) throw new EaselError("not_a_model_file", `${name} is no LoRA`);
       const { warnings } = await engine.addLora(name, source, source.lora);
-      this.#byName.set(name, { address, warnings, end });
+      this.#byName.set(name, { address, warnings, source });
     } catch (error) {
-      end();
+      source.close();
       throw error;
     }
   }

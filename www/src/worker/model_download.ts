@@ -4,8 +4,16 @@ import type { DownloadEvent, Survey } from "../shared/protocol.ts";
 import { chunkLength, completeFile, intactChunk, mendChunk } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
 import { keptBytes, missingBytes } from "./kept.ts";
-import { alone } from "./locks.ts";
-import { type Plan, type Planned, type PlannedFile, planBytes, sourceBytes, sourceRatio } from "./plan.ts";
+import { alone, ifUnused } from "./locks.ts";
+import {
+  isSame,
+  type Plan,
+  type Planned,
+  type PlannedFile,
+  planBytes,
+  sourceBytes,
+  sourceRatio,
+} from "./plan.ts";
 import { bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
@@ -49,28 +57,38 @@ export class ModelDownload {
     const known = await this.#store.model(this.#address);
     if (known?.finished !== undefined && (await this.#provider.isCurrent(known.plan))) return known.plan;
     return this.#alone(async () => {
+      const whole = await this.#wholePlan();
       try {
         return await this.#completeAs(await this.#plan());
       } catch (error) {
+        const { code } = asEaselError(error);
+        if (whole && code === "busy") return whole;
         // What does not fit together may be the fault of the plan.
-        if (!OF_PLAN.has(asEaselError(error).code)) throw error;
+        if (!OF_PLAN.has(code)) throw error;
         const former = (await this.#store.model(this.#address))?.plan;
         return this.#completeAs(await this.#provider.plan(this.#options.chunkSize, former));
       }
     });
   }
 
+  /** Whether a plan is the model's, and all of its files are kept. */
+  async isWhole(plan: Plan): Promise<boolean> {
+    const known = await this.#store.model(this.#address);
+    return known?.finished !== undefined && JSON.stringify(known.plan) === JSON.stringify(plan);
+  }
+
   /**
    * Fetches a kept chunk that is damaged anew; until its bytes are there, nothing is given up. Where its host has other ones
-   * by now, it is, so that the model is planned anew when it is loaded next.
+   * by now, it is, so that the model is planned anew when it is loaded next. Returns whether the file is still the model's.
    */
-  async mend(file: PlannedFile, index: number): Promise<void> {
+  mend(file: PlannedFile, index: number): Promise<boolean> {
     const [address, store] = [this.#address, this.#store];
-    await this.#alone(async () => {
+    return this.#alone(async () => {
       const plan = (await store.model(address))?.plan;
       if (!plan) throw new EaselError("file_not_found", "the model has been deleted: load it again");
+      if (!plan.files.some((planned) => isSame(planned, file))) return false;
       // Another tab may have met it before.
-      if (await intactChunk(store, address, file, index)) return;
+      if (await intactChunk(store, address, file, index)) return true;
       const key = [file.path, index] as const;
       const notes = await store.chunkNotes(address, key);
       const fetching = notes
@@ -80,6 +98,7 @@ export class ModelDownload {
         if (OF_PLAN.has(asEaselError(error).code)) await store.dropChunks(address, [key]);
         throw error;
       });
+      return true;
     });
   }
 
@@ -108,6 +127,12 @@ export class ModelDownload {
     const known = (await this.#store.model(this.#address))?.plan;
     if (known && (await this.#provider.isCurrent(known))) return { plan: known, contents: new Map() };
     return this.#provider.plan(this.#options.chunkSize, known);
+  }
+
+  /** The plan of which all files are kept, unless the user chooses another by now. */
+  async #wholePlan(): Promise<Plan | undefined> {
+    const known = await this.#store.model(this.#address);
+    return known?.finished !== undefined && this.#provider.isChosen(known.plan) ? known.plan : undefined;
   }
 
   async #completeAs({ plan, contents }: Planned): Promise<Plan> {
@@ -151,15 +176,23 @@ export class ModelDownload {
     await this.#store.putModel(this.#address, { started: Date.now(), ...record, plan });
   }
 
-  /** Makes a plan the model's; kept files that another plan was about go. */
+  /** Makes a plan the model's; kept files that another plan was about go. Throws `busy` when a tab may be reading them. */
   async #adopt(plan: Plan): Promise<void> {
-    const known = await this.#store.model(this.#address);
+    const [address, store] = [this.#address, this.#store];
+    const known = await store.model(address);
     for (const file of plan.files) await this.#recall(file, known?.plan);
-    const files = new Set(plan.files.map((file) => JSON.stringify(file)));
-    for (const file of known?.plan.files ?? []) {
-      if (!files.has(JSON.stringify(file))) await this.#store.dropFile(this.#address, file.path);
+    const planned = new Set(plan.files.map((file) => JSON.stringify(file)));
+    const gone = known?.plan.files.filter((file) => !planned.has(JSON.stringify(file))) ?? [];
+    const adopt = async () => {
+      for (const { path } of gone) await store.dropFile(address, path);
+      await store.putModel(address, { plan, started: known?.started ?? Date.now() });
+    };
+    if (gone.length === 0) await adopt();
+    else if (!(await ifUnused(address, adopt))) {
+      const message =
+        "the model is open in another tab, and would be replaced: close that tab, then load again";
+      throw new EaselError("busy", message);
     }
-    await this.#store.putModel(this.#address, { plan, started: known?.started ?? Date.now() });
   }
 
   /** Takes over what was noted of a file that is whole, and that a new plan says the same of. */
@@ -167,7 +200,7 @@ export class ModelDownload {
     const old = known?.files.find(({ path }) => path === file.path);
     if (!file.packing || file.chunkSha256 || !old?.chunkSha256) return;
     const { chunkSha256, ...rest } = old;
-    const isSame = JSON.stringify(rest) === JSON.stringify(file);
-    if (isSame && (await this.#store.file(this.#address, file.path))) file.chunkSha256 = chunkSha256;
+    if (isSame(rest, file) && (await this.#store.file(this.#address, file.path)))
+      file.chunkSha256 = chunkSha256;
   }
 }

@@ -71,10 +71,13 @@ export class PackingProvider implements Provider {
     return { plan: { ...plan, quant, files, ...(publishedQuant && { publishedQuant }) }, contents };
   }
 
+  isChosen(plan: Plan): boolean {
+    return this.#choice === "auto" || this.#choice === (plan.quant ?? "none");
+  }
+
   /** Whether the model is what the user chose, and still what its source has. */
   async isCurrent(plan: Plan): Promise<boolean> {
-    const chosen = this.#choice === "auto" || this.#choice === (plan.quant ?? "none");
-    return chosen && this.#inner.isCurrent(plan);
+    return this.isChosen(plan) && this.#inner.isCurrent(plan);
   }
 
   open(plan: Plan, file: PlannedFile): ByteSource {

@@ -53,6 +53,11 @@ function filesOf(manifest: Manifest, chunkSize: number): PlannedFile[] {
   );
 }
 
+/** Whether two plans say the same of a file. */
+export function isSame(one: PlannedFile, other: PlannedFile): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
 /** Bytes of all files, as they are kept. */
 export function planBytes({ files }: Plan): number {
   return files.reduce((sum, file) => sum + file.size, 0);

@@ -25,6 +25,8 @@ export interface Provider {
   readonly address: string;
   /** What the model consists of now; what the user chose for the plan before, `former`, holds on. */
   plan(chunkSize: number, former?: Plan): Promise<Planned>;
+  /** Whether an earlier plan is what the user chooses now, whatever has become of its source. */
+  isChosen(plan: Plan): boolean;
   /** Whether an earlier plan is still good; where that cannot be found out, it is. */
   isCurrent(plan: Plan): Promise<boolean>;
   /** Opens a file of a plan; throws `needs_files` where only the user can give it. */

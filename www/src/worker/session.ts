@@ -18,7 +18,6 @@ import { settingsOf } from "../shared/settings.ts";
 import { mendAdapters } from "./adapter_features.ts";
 import { type DeviceDecision, decideDevice, isLargeHere } from "./device.ts";
 import { packingTools, startEngine } from "./engine_code.ts";
-import { beginUse } from "./locks.ts";
 import { LorasInUse } from "./loras_in_use.ts";
 import { USUAL } from "./model_download.ts";
 import { PackingProvider } from "./packing.ts";
@@ -41,16 +40,6 @@ export class Session {
 
   async load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     if (this.#engine) throw new EaselError("busy", "a model is already loaded here");
-    const endUse = await beginUse(params.model);
-    try {
-      return await this.#load(params, signal, emit);
-    } catch (error) {
-      endUse();
-      throw error;
-    }
-  }
-
-  async #load(params: LoadParams, signal: AbortSignal, emit: (event: LoadEvent) => void): Promise<Loaded> {
     mendAdapters();
     await startEngine(params.engineFiles);
     const { engine, decision } = await createEngine(params.device, params.f16);
@@ -64,7 +53,10 @@ export class Session {
     const onPart = (stage: string, loaded: number, total: number) =>
       emit({ type: "prepare", stage, loaded, total });
     engine.lowMemory = isLargeHere(source.bytes);
-    const info = await engine.load(source, onPart, source.checkpoint);
+    const info = await engine.load(source, onPart, source.checkpoint).catch((error) => {
+      source.close();
+      throw error;
+    });
     this.#model = modelName(new URL(params.model));
     this.#ownSampler = info.sampler;
     engine.attach(params.canvas);

@@ -3,6 +3,7 @@ import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { Buffers } from "./buffers.ts";
 import { chunkCount, chunkLength, intactChunk } from "./file_download.ts";
 import { HeldChunks } from "./held_chunks.ts";
+import { beginUse } from "./locks.ts";
 import { type DownloadOptions, ModelDownload } from "./model_download.ts";
 import type { Plan, PlannedFile } from "./plan.ts";
 import type { Provider } from "./provider.ts";
@@ -11,7 +12,7 @@ import { type Chunk, Store } from "./store.ts";
 /** One of a file's chunks. */
 type Place = readonly [file: PlannedFile, index: number];
 
-/** A whole model, read from the store. */
+/** A whole model, read from the store. Until it is closed, or its worker ends, no tab deletes or replaces the model. */
 export class ModelSource implements Source {
   /** Path of the file that is all of the model, where it is one. */
   readonly checkpoint: string | undefined;
@@ -25,6 +26,7 @@ export class ModelSource implements Source {
   readonly #places: readonly Place[];
   readonly #checked = new Set<Place>();
   readonly #held: HeldChunks;
+  readonly #endUse: () => void;
   /** Ends when nothing is being mended. */
   #mended: Promise<unknown> = Promise.resolve();
 
@@ -33,6 +35,7 @@ export class ModelSource implements Source {
     store: Store,
     download: ModelDownload,
     { files, checkpoint, lora }: Plan,
+    endUse: () => void,
   ) {
     this.checkpoint = checkpoint;
     this.lora = lora;
@@ -41,6 +44,7 @@ export class ModelSource implements Source {
     this.#download = download;
     this.#files = new Map(files.map((file) => [file.path, file]));
     this.#places = [...files].sort((a, b) => (a.path < b.path ? -1 : 1)).flatMap(placesOf);
+    this.#endUse = endUse;
     this.#held = new HeldChunks(this.#places.length, (number, buffers) => this.#readChunk(number, buffers));
   }
 
@@ -48,7 +52,20 @@ export class ModelSource implements Source {
   static async open(provider: Provider, options: DownloadOptions): Promise<ModelSource> {
     const store = await Store.open();
     const download = new ModelDownload(provider, store, options);
-    return new ModelSource(provider.address, store, download, await download.complete());
+    for (;;) {
+      const plan = await download.complete();
+      const endUse = await beginUse(provider.address);
+      // Before its use began, another tab may have deleted or replaced it.
+      if (await download.isWhole(plan)) {
+        return new ModelSource(provider.address, store, download, plan, endUse);
+      }
+      endUse();
+    }
+  }
+
+  /** Nothing is read of it any more. */
+  close(): void {
+    this.#endUse();
   }
 
   /** Of all files. */
@@ -91,10 +108,14 @@ export class ModelSource implements Source {
   async #mend(place: Place): Promise<Chunk> {
     const [file, index] = place;
     const reason = await this.#download.mend(file, index).catch(asEaselError);
+    if (reason === false) {
+      const message = "the model has been replaced by another tab since it was opened: load it again";
+      throw new EaselError("changed_file", message);
+    }
     const mended = await this.#intact(place);
     if (mended) return mended;
     const message = `the kept copy of ${file.path} is damaged, and what is damaged could not be fetched anew`;
-    throw new EaselError("damaged_file", reason ? `${message}: ${reason.message}` : message);
+    throw new EaselError("damaged_file", reason === true ? message : `${message}: ${reason.message}`);
   }
 
   /** A chunk is compared with its hash when it is read first. */
