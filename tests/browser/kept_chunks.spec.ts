@@ -115,9 +115,9 @@ function testWithModel(title: string, run: (host: Host) => Promise<void>): void 
   });
 }
 
-/** Lets `fault` befall the next `count` answers with a body. */
-const befall = ({ hosted, answers }: Mounted, fault: Fault, count = 100) => {
-  for (let at = 0; at < count; at += 1) hosted.faults.set(`any ${answers + at}`, fault);
+/** Lets `fault` befall `count` answers with a body, after so many that are right. */
+const befall = ({ hosted, answers }: Mounted, fault: Fault, count = 100, right = 0) => {
+  for (let at = 0; at < count; at += 1) hosted.faults.set(`any ${answers + right + at}`, fault);
 };
 
 const complete = (worker: Worker, address: string, size = CHUNK) =>
@@ -284,19 +284,53 @@ function testWithChanged(
 ): void {
   testWithModel(title, async ({ server, ...host }) => {
     const { weights, files } = model();
-    const changed: Hosted = { kind: "ranges", files, faults: new Map() };
-    server.mount("kept/folder", changed);
+    const hosted: Host["hosted"] = { kind: "ranges", files, faults: new Map(), weights };
+    const mounted = server.mount("kept/folder", hosted);
     const address = server.address("kept/folder");
     await complete(host.worker, address);
     await host.worker.evaluate(([to, size]) => lab.open(to, size), [address, CHUNK] as const);
-    const next = Buffer.from(weights).reverse();
-    changed.files = new Map(files).set(UNET, next);
-    await run({ ...host, server, hosted: { ...changed, weights }, address, next });
+    const next = Buffer.concat([Buffer.from(weights).reverse(), Buffer.alloc(CHUNK)]);
+    hosted.files = new Map(files).set(UNET, next);
+    await run({ ...host, server, hosted, mounted, address, next });
   });
 }
 
 const hashOfOpen = (worker: Worker, address: string) =>
   worker.evaluate(([to, path]) => lab.hash(to, path), [address, UNET] as const);
+
+/** What keeps a model from being replaced by what its host has now. */
+const HINDRANCES: { name: string; hinder: (host: Host) => unknown }[] = [
+  { name: "is not sent", hinder: ({ mounted }) => befall(mounted, { kind: "reset" }, 20, 2) },
+  {
+    name: "cannot be read",
+    hinder: ({ hosted }) => {
+      hosted.files = new Map([["../outside", Buffer.of(1)]]);
+    },
+  },
+  {
+    name: "has no room",
+    hinder: ({ worker }) =>
+      worker.evaluate(() => {
+        const { estimate } = StorageManager.prototype;
+        StorageManager.prototype.estimate = async () => {
+          StorageManager.prototype.estimate = estimate;
+          return { quota: 1, usage: 1 };
+        };
+      }),
+  },
+];
+
+for (const { name, hinder } of HINDRANCES) {
+  testWithChanged(`a kept model is loaded when what its host has now ${name}`, async (host) => {
+    const { hosted, address, next, worker } = host;
+    await worker.evaluate((to) => lab.close(to), address);
+    const { files } = hosted;
+    await hinder(host);
+    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
+    Object.assign(hosted, { files, faults: new Map() });
+    expect(await hashOfWeights(worker, address)).toBe(sha256(next));
+  });
+}
 
 testWithChanged(
   "a model that changed is replaced when no tab has it open",

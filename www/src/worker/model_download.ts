@@ -52,17 +52,20 @@ export class ModelDownload {
     return { size: planBytes(plan), kept, missing, whole: known?.finished !== undefined };
   }
 
-  /** Fetches what is missing, and says what the model then consists of. */
+  /**
+   * Fetches what is missing, and says what the model then consists of. What is whole is given up for a newer plan only when
+   * that has been made, there is room for it, and no tab has the model open; until then it is the model.
+   */
   async complete(): Promise<Plan> {
     const known = await this.#store.model(this.#address);
     if (known?.finished !== undefined && (await this.#provider.isCurrent(known.plan))) return known.plan;
     return this.#alone(async () => {
-      const whole = await this.#wholePlan();
       try {
         return await this.#completeAs(await this.#plan());
       } catch (error) {
         const { code } = asEaselError(error);
-        if (whole && code === "busy") return whole;
+        const whole = await this.#wholePlan();
+        if (whole && code !== "cancelled") return whole;
         // What does not fit together may be the fault of the plan.
         if (!OF_PLAN.has(code)) throw error;
         const former = (await this.#store.model(this.#address))?.plan;
@@ -183,10 +186,9 @@ export class ModelDownload {
     for (const file of plan.files) await this.#recall(file, known?.plan);
     const planned = new Set(plan.files.map((file) => JSON.stringify(file)));
     const gone = known?.plan.files.filter((file) => !planned.has(JSON.stringify(file))) ?? [];
-    const adopt = async () => {
-      for (const { path } of gone) await store.dropFile(address, path);
-      await store.putModel(address, { plan, started: known?.started ?? Date.now() });
-    };
+    const record = { plan, started: known?.started ?? Date.now() };
+    const paths = gone.map(({ path }) => path);
+    const adopt = () => store.replaceModel(address, record, paths);
     if (gone.length === 0) await adopt();
     else if (!(await ifUnused(address, adopt))) {
       const message =

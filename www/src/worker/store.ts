@@ -98,6 +98,18 @@ export class Store {
     return this.#database.change([MODELS], (stores) => stores(MODELS).put(record, address));
   }
 
+  /** Puts a record in the place of the model's, and forgets the files that are not of its plan. */
+  async replaceModel(address: string, record: ModelRecord, gone: readonly string[]): Promise<void> {
+    await this.#database.change([MODELS, FILES, CHUNKS], (stores) => {
+      stores(MODELS).put(record, address);
+      for (const path of gone) {
+        stores(FILES).delete([address, path]);
+        stores(CHUNKS).delete(below(address, path));
+      }
+    });
+    for (const path of gone) await (await this.#files())?.remove(address, path);
+  }
+
   file(address: string, path: string): Promise<FileRecord | undefined> {
     return this.#database.get(
       FILES,
