@@ -466,7 +466,7 @@ testWithModel("a disk that takes a part of a chunk is full", async ({ address, w
   expect(await complete(worker, address)).toMatch(/^quota: the browser has no room left to keep the model/);
 });
 
-test("files of a model go with it, and what a closed tab left of others goes at the next visit", async ({
+test("files of a model go with it, and what closed tabs left of any goes at the next visit", async ({
   context,
 }) => {
   const server = new FaultServer();
@@ -488,6 +488,17 @@ test("files of a model go with it, and what a closed tab left of others goes at 
     await lane.kill();
     expect(await (await lane.worker()).evaluate((to) => lab.isWhole(to), stays)).toBe(true);
     expect(await count()).toBe(both / 2);
+    expect(await complete(await lane.worker(), stays)).toBe("whole");
+    const writing = new Lane(context);
+    await (await writing.worker()).evaluate(async (address) => {
+      await lab.forgetChunk(address, "unet/config.json", 0);
+      void navigator.locks.request(`easel writes ${address}`, () => new Promise(() => {}));
+    }, stays);
+    for (const left of [both / 2, both / 2 - 1]) {
+      await lane.kill();
+      expect(await count()).toBe(left);
+      await writing.kill();
+    }
     expect(await complete(await lane.worker(), stays)).toBe("whole");
   } finally {
     server.close();

@@ -1,12 +1,16 @@
 // Chunks as files in the folder that browsers give to a site: a worker reads them several times faster than records of
 // IndexedDB, which another process copies first. The records alone tell which chunks there are.
 import { sha256Hex } from "./digest.ts";
-import type { ChunkKey } from "./store.ts";
+import { ifUnwritten } from "./locks.ts";
+import type { ChunkKey, Store } from "./store.ts";
 
 const FOLDER = "easel chunks";
 
 /** Lets several tabs read a file at a time; browsers that know no modes let one. */
 type OpenHandle = (options: { mode: "read-only" }) => Promise<FileSystemSyncAccessHandle>;
+
+/** What tells which files there should be. */
+type Records = Pick<Store, "addresses" | "chunkKeys">;
 
 /** One file for each chunk, named for model, file and number. */
 export class ChunkFiles {
@@ -80,18 +84,38 @@ export class ChunkFiles {
     }
   }
 
-  /** Removes the chunks of a model or of one of its files. What a tab is reading stays until `removeAllBut`. */
+  /** Removes the chunks of a model or of one of its files. What a tab is reading stays until `sweep`. */
   async remove(address: string, path?: string): Promise<void> {
     const name = await this.#nameOf(address, path);
     await this.#removeFiles((await this.#files()).filter((found) => found.startsWith(`${name}.`)));
   }
 
-  /** Removes what is left of all models but those that `known` tells, by tabs that were closed while they deleted one. */
-  async removeAllBut(known: () => Promise<string[]>): Promise<void> {
+  /** Removes what tabs left that were closed while they removed something: files of no known model, and of no record. */
+  async sweep(records: Records): Promise<void> {
     // A model is known before it has files: one that begins right now is told of, since its files are looked up first.
-    const files = await this.#files();
-    const kept = new Set(await Promise.all((await known()).map((address) => this.#nameOf(address))));
-    await this.#removeFiles(files.filter((name) => !kept.has(name.split(".")[0] ?? "")));
+    const files = new Set(await this.#files());
+    for (const address of await records.addresses()) {
+      const name = await this.#nameOf(address);
+      const own = [...files].filter((found) => found.startsWith(`${name}.`));
+      for (const known of own) files.delete(known);
+      await this.#sweepModel(records, address, own);
+    }
+    await this.#removeFiles([...files]);
+  }
+
+  async #sweepModel(records: Records, address: string, files: readonly string[]): Promise<void> {
+    const left = await this.#withoutRecord(records, address, files);
+    if (left.length === 0) return;
+    // The record of a file that is being written comes after it.
+    await ifUnwritten(address, async () =>
+      this.#removeFiles(await this.#withoutRecord(records, address, left)),
+    );
+  }
+
+  async #withoutRecord(records: Records, address: string, files: readonly string[]): Promise<string[]> {
+    const keys = await records.chunkKeys(address);
+    const named = new Set(await Promise.all(keys.map((key) => this.#nameOf(address, ...key))));
+    return files.filter((name) => !named.has(name));
   }
 
   async #files(): Promise<string[]> {

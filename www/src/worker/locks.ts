@@ -37,6 +37,11 @@ export function beginUse(address: string): Promise<() => void> {
   });
 }
 
+/** Runs `work` unless a tab writes to the model. */
+export async function ifUnwritten(address: string, work: () => Promise<void>): Promise<void> {
+  await ifFree(writing(address), work);
+}
+
 /** Runs `work` unless a tab has the model open, and says whether it ran. */
 export async function ifUnused(address: string, work: () => Promise<void>): Promise<boolean> {
   return (await ifFree(using(address), work)) !== undefined;

@@ -80,7 +80,7 @@ export class Store {
     if (this.#chunkFiles) return this.#chunkFiles;
     const files = await ChunkFiles.open();
     // What cannot be removed today goes another day.
-    await files?.removeAllBut(() => this.addresses()).catch(() => {});
+    await files?.sweep(this).catch(() => {});
     this.#chunkFiles ??= files;
     return this.#chunkFiles;
   }
