@@ -1,6 +1,7 @@
 // The forms that chunks are kept in, and what becomes of chunks that cannot be read.
 import { randomBytes } from "node:crypto";
 import type { BrowserContext, Worker } from "@playwright/test";
+import { HeldChunks } from "../../www/src/worker/held_chunks.ts";
 import { expect, test } from "./easel_page.ts";
 import { type Fault, FaultServer, type Hosted, type Mounted, sha256 } from "./fault_server.ts";
 import { Lane } from "./trials.ts";
@@ -518,3 +519,29 @@ testWithModel(
     }
   },
 );
+
+for (const { mebibytes, ahead, held } of [
+  { mebibytes: 1, ahead: 4, held: 10 },
+  { mebibytes: 4, ahead: 4, held: 10 },
+  { mebibytes: 8, ahead: 2, held: 10 },
+  { mebibytes: 20, ahead: 0, held: 6 },
+  { mebibytes: 64, ahead: 0, held: 2 },
+]) {
+  test(`of chunks of ${mebibytes} MiB, ${held} are held and ${ahead} read ahead`, async () => {
+    const read: number[] = [];
+    const lengths = new Array<number>(40).fill(mebibytes << 20);
+    const chunks = new HeldChunks(lengths, async (number) => {
+      read.push(number);
+      return { data: new ArrayBuffer(0), sha256: new ArrayBuffer(0) };
+    });
+    await chunks.get(0, 1);
+    await chunks.get(1, 2);
+    expect(read.slice(2)).toEqual([2, 3, 4, 5].slice(0, ahead));
+    const latestLast = Array.from({ length: 12 }, (_, at) => 10 + 2 * at);
+    for (const number of latestLast) await chunks.get(number, number + 1);
+    read.length = 0;
+    const latest = latestLast.reverse();
+    for (const number of latest) await chunks.get(number, number + 1);
+    expect(latest.indexOf(read[0] ?? -1)).toBe(held);
+  });
+}

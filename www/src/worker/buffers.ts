@@ -3,8 +3,9 @@ export class Buffers {
   readonly #most: number;
   /** The oldest first. */
   readonly #free: ArrayBuffer[] = [];
+  #bytes = 0;
 
-  /** Keeps at most so many that nobody uses. */
+  /** Keeps at most so many bytes that nobody uses. */
   constructor(most: number) {
     this.#most = most;
   }
@@ -12,12 +13,16 @@ export class Buffers {
   /** A buffer of so many bytes, with anything in it. */
   take(bytes: number): ArrayBuffer {
     const found = this.#free.findIndex((buffer) => buffer.byteLength === bytes);
-    return this.#free.splice(found, found < 0 ? 0 : 1)[0] ?? new ArrayBuffer(bytes);
+    const [buffer] = found < 0 ? [] : this.#free.splice(found, 1);
+    if (!buffer) return new ArrayBuffer(bytes);
+    this.#bytes -= bytes;
+    return buffer;
   }
 
   /** Takes back a buffer that nobody reads any more. */
   give(buffer: ArrayBuffer): void {
     this.#free.push(buffer);
-    if (this.#free.length > this.#most) this.#free.shift();
+    this.#bytes += buffer.byteLength;
+    while (this.#bytes > this.#most) this.#bytes -= this.#free.shift()?.byteLength ?? 0;
   }
 }

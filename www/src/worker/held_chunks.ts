@@ -1,8 +1,14 @@
 import { Buffers } from "./buffers.ts";
 import type { Chunk } from "./store.ts";
 
-/** Chunks that are read ahead, and that are held at most while nobody reads them. */
-const [AHEAD, HELD] = [4, 10];
+/** Chunks that are read ahead at most, and bytes of them. */
+const AHEAD = { chunks: 4, bytes: 16 << 20 };
+
+/** Chunks that are held at most while nobody reads them, and bytes of them: two of the largest that there are. */
+const HELD = { chunks: 10, bytes: 128 << 20 };
+
+/** Bytes of memory that is kept for the next chunks. */
+const FREE = 20 << 20;
 
 /** Reads a chunk, into one of the buffers. */
 type ReadNumbered = (number: number, buffers: Buffers) => Promise<Chunk>;
@@ -20,15 +26,17 @@ interface HeldChunk {
  * So some chunks are held, and those after ones that were come to in order are read meanwhile.
  */
 export class HeldChunks {
-  readonly #count: number;
+  readonly #lengths: readonly number[];
   readonly #read: ReadNumbered;
   /** By number, the latest last. */
   readonly #recent = new Map<number, HeldChunk>();
-  readonly #buffers = new Buffers(AHEAD + 1);
+  /** Of the recent ones. */
+  #bytes = 0;
+  readonly #buffers = new Buffers(FREE);
 
-  /** Of `count` chunks. */
-  constructor(count: number, read: ReadNumbered) {
-    this.#count = count;
+  /** Of chunks of these lengths. */
+  constructor(lengths: readonly number[], read: ReadNumbered) {
+    this.#lengths = lengths;
     this.#read = read;
   }
 
@@ -36,12 +44,20 @@ export class HeldChunks {
   async get(first: number, behind: number): Promise<Chunk[]> {
     const inOrder = this.#recent.has(first - 1);
     const chunks = Array.from({ length: behind - first }, (_, at) => this.#beginReading(first + at));
-    const ahead = inOrder ? Math.min(behind + AHEAD, this.#count) : behind;
-    for (let number = behind; number < ahead; number += 1) this.#held(number);
+    if (inOrder) this.#readAhead(behind);
     try {
       return await Promise.all(chunks.map(({ chunk }) => chunk));
     } finally {
       for (const chunk of chunks) this.#endReading(chunk);
+    }
+  }
+
+  #readAhead(from: number): void {
+    let bytes = 0;
+    for (const [at, length] of this.#lengths.slice(from, from + AHEAD.chunks).entries()) {
+      bytes += length;
+      if (bytes > AHEAD.bytes) return;
+      this.#held(from + at);
     }
   }
 
@@ -50,7 +66,7 @@ export class HeldChunks {
     this.#recent.delete(number);
     this.#recent.set(number, held);
     for (const [oldest, chunk] of this.#recent) {
-      if (this.#recent.size <= HELD) break;
+      if (oldest === number || (this.#recent.size <= HELD.chunks && this.#bytes <= HELD.bytes)) break;
       this.#letGo(oldest, chunk);
     }
     return held;
@@ -59,6 +75,7 @@ export class HeldChunks {
   #begin(number: number): HeldChunk {
     const chunk = this.#read(number, this.#buffers);
     const held = { chunk, readers: 0, isHeld: true };
+    this.#bytes += this.#lengths[number] ?? 0;
     // What failed may be right the next time. Whoever comes to it hears of the failure; until then nobody does.
     chunk.catch(() => this.#recent.get(number) === held && this.#letGo(number, held));
     return held;
@@ -66,6 +83,7 @@ export class HeldChunks {
 
   #letGo(number: number, chunk: HeldChunk): void {
     this.#recent.delete(number);
+    this.#bytes -= this.#lengths[number] ?? 0;
     chunk.isHeld = false;
     this.#recycle(chunk);
   }

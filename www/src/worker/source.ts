@@ -45,7 +45,8 @@ export class ModelSource implements Source {
     this.#files = new Map(files.map((file) => [file.path, file]));
     this.#places = [...files].sort((a, b) => (a.path < b.path ? -1 : 1)).flatMap(placesOf);
     this.#endUse = endUse;
-    this.#held = new HeldChunks(this.#places.length, (number, buffers) => this.#readChunk(number, buffers));
+    const lengths = this.#places.map((place) => chunkLength(...place));
+    this.#held = new HeldChunks(lengths, (number, buffers) => this.#readChunk(number, buffers));
   }
 
   /** Completes a model and opens it. */
