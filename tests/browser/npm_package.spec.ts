@@ -20,6 +20,7 @@ const INDEX = `<!doctype html>
 const MAIN = `
 import { Easel, EaselError, type Picture } from "easel";
 import { EaselImage } from "easel/element";
+import { draw as drawOn } from "./draw";
 
 export async function draw(model: string): Promise<{ steps: number[]; seed: number; png: string }> {
   const easel = await Easel.load(model, { device: "cpu" });
@@ -37,9 +38,18 @@ export async function draw(model: string): Promise<{ steps: number[]; seed: numb
   return { steps, seed, png: btoa(String.fromCharCode(...bytes)) };
 }
 
+/** Whether the canvas of the React example ends as the picture's own size and pixels. */
+export async function drawExample(model: string): Promise<boolean> {
+  const canvas = document.createElement("canvas");
+  const { png, width, height } = await drawOn(model, "a star", canvas, () => {}, new AbortController().signal);
+  const own = Object.assign(document.createElement("canvas"), { width, height });
+  own.getContext("2d")?.drawImage(await createImageBitmap(png), 0, 0);
+  return canvas.toDataURL() === own.toDataURL();
+}
+
 const element: EaselImage = document.createElement("easel-image");
 element.addEventListener("step", ({ detail }) => detail.index.toFixed());
-Object.assign(globalThis, { draw });
+Object.assign(globalThis, { draw, drawExample });
 `;
 
 const TYPES = {
@@ -75,6 +85,7 @@ function install(): void {
 
 declare global {
   var draw: ((model: string) => Promise<{ steps: number[]; seed: number; png: string }>) | undefined;
+  var drawExample: ((model: string) => Promise<boolean>) | undefined;
 }
 
 test("draws from the tarball in a fresh project, from a folder of another site's", async ({ easel }) => {
@@ -108,6 +119,11 @@ test("draws from the tarball in a fresh project, from a folder of another site's
       width: starterSide(),
       height: starterSide(),
     });
+    const example = easel.page.evaluate(
+      (model) => globalThis.drawExample?.(model),
+      `${models.origin}/starter/`,
+    );
+    expect(await example).toBe(true);
   } finally {
     host.close();
     models.close();
