@@ -19,13 +19,13 @@ const QUANT = "mixed";
 
 const isModelFile = (path) => extname(path) in TYPES;
 
-/** Folders beside the starter model's files that are not the model: how it was made, and how good it is. */
-const ABOUT = ["train/", "evaluation/"];
+/** What lies beside the starter model's files: how it was made, how good it is, and what it draws. */
+const ABOUT = ["train/", "evaluation/", "things.txt"];
 
 /** Paths of a model's files below its folder, with `/` between parts. */
 function modelFiles(folder) {
   const inside = readdirSync(folder, { recursive: true }).map((path) => path.split(sep).join(posix.sep));
-  const isOther = (path) => path === "manifest.json" || ABOUT.some((folder) => path.startsWith(folder));
+  const isOther = (path) => path === "manifest.json" || ABOUT.some((about) => path.startsWith(about));
   return inside.filter((path) => isModelFile(path) && !isOther(path)).sort();
 }
 

@@ -107,10 +107,11 @@ def publish(options: argparse.Namespace, preset: Preset) -> None:
     denoiser = model if options.teacher else options.work / "student"
     if not (denoiser / "scheduler").exists():
         raise SystemExit(f"{denoiser} holds no trained model yet: `train` goes on")
+    names = [concept.name for concept in data.read(options.work / "data").concepts]
     if options.teacher:
-        publishing.publish(model, denoiser, settings.teacher_steps, settings.guidance_scale, options.out)
+        publishing.publish(model, denoiser, settings.teacher_steps, settings.guidance_scale, names, options.out)
     else:
-        publishing.publish(model, denoiser, settings.steps, 1.0, options.out)
+        publishing.publish(model, denoiser, settings.steps, 1.0, names, options.out)
 
 
 def evaluate(options: argparse.Namespace, preset: Preset) -> None:

@@ -311,6 +311,10 @@ class WholeRecipe(unittest.TestCase):
             found = {file.name for file in (self.folder / "published" / name).iterdir()}
             self.assertLessEqual({"NOTICE", "LICENSE-APACHE", "LICENSE-UNICODE", "model_index.json"}, found)
 
+    def test_a_model_says_what_it_draws(self):
+        things = (self.folder / "published" / "student" / "things.txt").read_text(encoding="utf-8").splitlines()
+        self.assertEqual(things, [articles.with_article(concept.name) for concept in self.work.data.concepts])
+
     def test_a_run_goes_on_from_a_published_model(self):
         model, work = self.folder / "published" / "student", self.folder / "adopted"
         data.write(PRESET, work / "data", CONCEPTS)

@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
+from .articles import with_article
 from .concepts import HERE
 
 NOTICES = HERE / "notices"
@@ -25,10 +26,12 @@ INDEX = {
 }
 
 
-def publish(model: Path, denoiser: Path, steps: int, guidance_scale: float, folder: Path) -> None:
+def publish(
+    model: Path, denoiser: Path, steps: int, guidance_scale: float, names: list[str], folder: Path
+) -> None:
     """Writes the networks of `model`, with the UNet and the scheduler of `denoiser`, into `folder`.
 
-    They are best with `steps` and `guidance_scale`.
+    They are best with `steps` and `guidance_scale`, and draw the things with these `names`.
     """
     parts = {"vae": AutoencoderKL, "text_encoder": CLIPTextModel}
     for name, kind in parts.items():
@@ -44,6 +47,8 @@ def publish(model: Path, denoiser: Path, steps: int, guidance_scale: float, fold
     defaults = {"num_inference_steps": steps, "guidance_scale": guidance_scale}
     index = INDEX | {"scheduler": ["diffusers", scheduler["_class_name"]], "_defaults": defaults}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    things = "\n".join(map(with_article, names))
+    (folder / "things.txt").write_text(things + "\n", encoding="utf-8")
     for notice in NOTICES.iterdir():
         shutil.copy(notice, folder / notice.name)
 
