@@ -21,6 +21,8 @@ for core in cores * 100:
 export function oneClock() {
   const core = output("python3", ["-c", LOOK]);
   if (!core) return [];
-  say(`the clocks of this machine's cores disagree, which Chromium does not bear: it runs on core ${core} alone`);
+  say(
+    `the clocks of this machine's cores disagree, which Chromium does not bear: it runs on core ${core} alone`,
+  );
   return ["taskset", "--cpu-list", core];
 }
