@@ -73,7 +73,12 @@ for (const { name, own, wanted } of [
     own: { sampler: "lcm", steps: 4, guidance_scale: 1.5 },
     wanted: ["lcm 2 1.5", "lcm 4 1.5", "lcm 8 1.5"],
   },
-  { name: "one step", own: { steps: 1, guidance_scale: 1 }, wanted: ["ddim 1 1", "ddim 1 1", "ddim 2 1"] },
+  { name: "one step", own: { steps: 1, guidance_scale: 1 }, wanted: ["ddim 1 1", "ddim 1 1"] },
+  {
+    name: "few steps without guidance",
+    own: { steps: 4, guidance_scale: 1 },
+    wanted: ["ddim 2 1", "ddim 4 1"],
+  },
 ]) {
   test(`presets of a model for ${name}`, () => {
     const presets = presetsOf({ ...INFO, ...own });
@@ -149,14 +154,14 @@ function png(...types: string[]): Uint8Array {
   ]);
 }
 
-test("an animated PNG numbers its chunks without a gap", () => {
+test("an animated PNG numbers its chunks without a gap, and shows its last frame where nothing moves", () => {
   const frames = [png("gAMA", "IDAT", "IDAT"), png("IDAT", "IDAT"), png("IDAT")];
   const file = animatedPng(frames.map((frame) => ({ png: frame, duration: 99_999 })));
   const chunks = readChunks(file) ?? [];
-  const types = "IHDR acTL fcTL IDAT IDAT fcTL fdAT fdAT fcTL fdAT IEND";
+  const types = "IHDR acTL IDAT fcTL fdAT fdAT fcTL fdAT fdAT fcTL fdAT IEND";
   expect(chunks.map(({ type }) => type).join(" ")).toBe(types);
   const numbered = chunks.filter(({ type }) => type === "fcTL" || type === "fdAT");
-  expect(numbered.map(({ data }) => data[3])).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(numbered.map(({ data }) => data[3])).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   expect([...(numbered[0]?.data.subarray(20, 24) ?? [])]).toEqual([0xff, 0xff, 3, 232]);
 });
 

@@ -10,25 +10,23 @@ export interface AnimationFrame {
 }
 
 /**
- * An animation that goes round for ever. Frames have one size and one kind of pixels, as an encoder gives them for one
+ * An animation that goes round for ever; where nothing moves, its last frame is what is shown. Frames have one size and one kind of pixels, as an encoder gives them for one
  * canvas; throws `internal` where they do not.
  */
 export function animatedPng(frames: readonly AnimationFrame[]): Uint8Array<ArrayBuffer> {
   const parts = frames.map(({ png, duration }) => ({ ...partsOf(png), duration }));
-  const [first] = parts;
-  if (!first) throw new EaselError("internal", "an animation needs a frame");
-  const chunks: Chunk[] = [first.header, chunk("acTL", [parts.length, 0])];
+  const still = parts.at(-1);
+  if (!still) throw new EaselError("internal", "an animation needs a frame");
+  const chunks: Chunk[] = [still.header, chunk("acTL", [parts.length, 0])];
+  // Pixels before the first frame are no part of the animation.
+  chunks.push(...still.pixels.map((data) => ({ type: "IDAT", data })));
   let sequence = 0;
-  for (const [at, { header, pixels, duration }] of parts.entries()) {
-    if (String(header.data) !== String(first.header.data)) {
+  for (const { header, pixels, duration } of parts) {
+    if (String(header.data) !== String(still.header.data)) {
       throw new EaselError("internal", "frames of an animation differ in size or kind of pixels");
     }
     chunks.push(frameControl(sequence, header, duration));
     sequence += 1;
-    if (at === 0) {
-      chunks.push(...pixels.map((data) => ({ type: "IDAT", data })));
-      continue;
-    }
     for (const data of pixels) {
       chunks.push({ type: "fdAT", data: numbered(sequence, data) });
       sequence += 1;
