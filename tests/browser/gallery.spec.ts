@@ -96,6 +96,30 @@ test("keys alone: from the grid through the viewer and back", async ({ easel }) 
   await shows(page, 1);
 });
 
+test("deleting the last picture can be undone although the viewer closes with it", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel);
+  await draw(easel, "one");
+  await named(page, "one").click();
+  await page.keyboard.press("Delete");
+  await expect(viewer(page)).toBeHidden();
+  await expect(cells(page)).toHaveCount(0);
+  await named(page, "Undo").click();
+  await shows(page, 1);
+});
+
+test("keys of the viewer go on after a press of a button that is made anew", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel);
+  await draw(easel, "one", "two", "three");
+  await named(page, "three").click();
+  await named(page, "Start from it").focus();
+  for (const alt of ["two", "one"]) {
+    await page.keyboard.press("ArrowRight");
+    await expect(viewer(page).locator("img")).toHaveAttribute("alt", alt);
+  }
+});
+
 test("deleting can be undone until its message goes", async ({ easel }) => {
   const { page } = easel;
   await open(easel);

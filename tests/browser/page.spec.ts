@@ -31,6 +31,33 @@ test("on a first visit the button offers the model and its size, and fetches it 
   await expect(easel.button).toHaveText("Generate");
 });
 
+for (const { how, ask } of [
+  { how: "the button", ask: (easel: EaselPage) => easel.button.click() },
+  { how: "Ctrl+Enter", ask: (easel: EaselPage) => easel.page.keyboard.press("Control+Enter") },
+]) {
+  test(`on a first visit a prompt is drawn by one press of ${how}`, async ({ easel }) => {
+    await easel.page.goto(site("scripted", "?device=cpu"));
+    await expect(easel.button).toHaveText(/^Get model/);
+    await easel.type("a star");
+    await ask(easel);
+    await expect(easel.page.getByRole("status")).toHaveText("Done", { timeout: 60_000 });
+    await expect(easel.download).toBeVisible();
+  });
+}
+
+test("an empty prompt draws what stands in its place", async ({ easel }) => {
+  await open(easel);
+  const prompt = easel.page.getByLabel("Prompt", { exact: true });
+  const suggestion = (await prompt.getAttribute("placeholder")) ?? "";
+  expect(suggestion).not.toBe("");
+  await easel.draw();
+  await expect(prompt).toHaveValue(suggestion);
+  await open(easel, "?device=cpu&model=models/starter/%3Fother");
+  await easel.type("");
+  await easel.draw();
+  await expect(prompt).toHaveValue("");
+});
+
 test("a step that does not end has a way out", async ({ easel }) => {
   await open(easel);
   await easel.type("hang");
@@ -72,10 +99,26 @@ test("a broken prompt is explained and nothing typed is lost", async ({ easel })
   await expect(easel.alert).toContainText("a weight is missing");
   await expect(easel.alert).toContainText("bad_prompt");
   await expect(easel.page.getByLabel("Prompt", { exact: true })).toHaveValue("a (red:) (: apple");
+  await expect(easel.page.locator("#frame")).toHaveAttribute("data-state", "empty");
   await easel.type("a red apple");
   await easel.button.click();
   await expect(easel.alert).toBeHidden();
   await expect(easel.page.getByRole("status")).toHaveText("Done");
+});
+
+test("a prompt that is refused leaves the picture before, with its steps and its file", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel);
+  await easel.type("a star");
+  await easel.draw();
+  const steps = await page.locator("#filmstrip > *").count();
+  await easel.type("a (: star");
+  await easel.button.click();
+  await expect(easel.alert).toContainText("bad_prompt");
+  await expect(easel.download).toBeVisible();
+  await expect(easel.canvas).toHaveAccessibleName("Picture of: a star");
+  await expect(page.locator("#filmstrip > *")).toHaveCount(steps);
+  await expect(page.getByRole("button", { name: "Save animation" })).toBeEnabled();
 });
 
 for (const { prompt, code } of [
@@ -238,10 +281,49 @@ test("a model on a host that the build does not allow is refused", async ({ ease
   await easel.page.goto(site("scripted", "?model=https://example.org/model"));
   await expect(easel.alert).toContainText("https://example.org/model/".slice(0, -1));
   await expect(easel.alert).toContainText("model_host");
-  await expect(easel.page.locator("body")).toHaveAttribute("data-state", "failed");
   await expect(easel.page.getByRole("progressbar")).toBeHidden();
-  await expect(easel.button).toHaveText("Generate");
-  await expect(easel.button).toBeDisabled();
+  await expect(easel.button).toHaveText("Use this page's own model");
+  await easel.button.click();
+  await easel.ready();
+  await expect(easel.page).toHaveURL(site("scripted"));
+});
+
+test("a device is chosen without fetching anything, and kept", async ({ easel }) => {
+  const { page } = easel;
+  await page.goto(site("scripted"));
+  await expect(easel.button).toHaveText(/^Get model/);
+  await page.getByText("Advanced").click();
+  await page.getByLabel("Device").selectOption("cpu");
+  await expect(easel.button).toHaveText(/^Get model/);
+  await easel.ready();
+  await expect(page.locator("#device-note")).toHaveText("Drawing on the CPU.");
+  await page.reload();
+  await easel.ready();
+  await expect(page.locator("#device-note")).toHaveText("Drawing on the CPU.");
+});
+
+test("another device waits for the end of a run", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel, "");
+  await easel.set({ Steps: "30" });
+  await easel.type("a star");
+  await easel.button.click();
+  await expect(page.locator("#progress-text")).toHaveText(/^\d+\/30/);
+  await page.getByLabel("Device").selectOption("cpu");
+  await expect(easel.download).toBeVisible();
+  await expect(page.locator("#device-note")).toHaveText("Drawing on the CPU.");
+});
+
+test("all that the page's own model draws is in a list, which fills the prompt", async ({ easel }) => {
+  const { page } = easel;
+  await open(easel);
+  await page.getByRole("button", { name: "See them all" }).click();
+  const list = page.getByRole("list", { name: "What this model draws" });
+  await expect(list.getByRole("button")).toHaveCount(100);
+  expect(await easel.violations()).toEqual([]);
+  await list.getByRole("button", { name: "an owl", exact: true }).click();
+  await expect(list).toBeHidden();
+  await expect(page.getByLabel("Prompt", { exact: true })).toHaveValue("an owl");
 });
 
 test("an example fills the prompt", async ({ easel }) => {

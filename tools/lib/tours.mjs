@@ -59,6 +59,9 @@ async function showGallery(page, count) {
 async function everyday({ page, site, shot }) {
   await visit(page, site.page);
   await shot("first-visit");
+  await button(page, "See them all").click();
+  await shot("what-it-draws");
+  await page.keyboard.press("Escape");
   await getModel(page);
   await page.getByLabel("Prompt", { exact: true }).fill("a red apple");
   await page.locator("#go").click();

@@ -9,6 +9,7 @@ import { adoptModel, noteUsedSeed, pictureCount, prompt, readForm } from "./form
 import { givenFiles } from "./given_files.ts";
 import { allowsF16 } from "./location.ts";
 import type { LoraList } from "./loras.ts";
+import { adoptNegativeNote } from "./negative_note.ts";
 import { isWaiting, type State, showState } from "./primary_button.ts";
 import { Replay } from "./process/replay.ts";
 import { quantFor } from "./quant_choice.ts";
@@ -34,10 +35,14 @@ const FATAL = new Set(["internal", "gpu", "device_lost", "out_of_memory"]);
 export class App {
   #model: URL;
   #device: DeviceChoice;
+  /** What the engine was last loaded for. */
+  #loadedFor: DeviceChoice;
   #client: EngineClient | undefined;
   #state: State = "loading";
   #stop: AbortController | undefined;
   #askedToKeep = false;
+  /** Somebody wants a picture as soon as the model is here. */
+  #wished = false;
   readonly #onLoadEnd: (error?: EaselError) => void;
   readonly #loras: LoraList;
   readonly #counter = new TokenCounter(prompt, element("token-count", HTMLElement));
@@ -46,7 +51,7 @@ export class App {
   /** `onLoadEnd` is told whenever a load has ended, well or with an error; `loras` knows those that prompts may ask for. */
   constructor(model: URL, device: DeviceChoice, onLoadEnd: (error?: EaselError) => void, loras: LoraList) {
     this.#model = model;
-    this.#device = device;
+    this.#device = this.#loadedFor = device;
     this.#onLoadEnd = onLoadEnd;
     this.#loras = loras;
   }
@@ -54,6 +59,7 @@ export class App {
   /** Puts another model in the place of this one. */
   turnTo(model: URL): void {
     this.#model = model;
+    this.#wished = false;
     this.#close();
     hideError();
     showStatus("Looking for the model");
@@ -79,9 +85,17 @@ export class App {
     this.#onLoadEnd(error);
   }
 
-  /** Loads the model into a new engine. */
-  async load(device: DeviceChoice = this.#device): Promise<void> {
+  /** Computes on another device from now on; a run ends on its own first, and nothing is fetched that nobody asked for. */
+  turnToDevice(device: DeviceChoice): void {
     this.#device = device;
+    const draws = this.#state === "running" || this.#state === "stopping";
+    if (this.#client && !draws) void this.load();
+  }
+
+  /** Loads the model into a new engine. */
+  async load(): Promise<void> {
+    const device = this.#device;
+    this.#loadedFor = device;
     this.#close();
     const client = new EngineClient();
     this.#client = client;
@@ -107,6 +121,7 @@ export class App {
       const loaded = await client.request("load", params, options);
       adoptModel(loaded.info);
       offerSettings(loaded.info);
+      adoptNegativeNote(loaded.info);
       showDevice(loaded);
       showStatus("Ready");
       hideProgress();
@@ -114,8 +129,10 @@ export class App {
       this.#counter.attach(client);
       this.#askToKeep();
       this.#onLoadEnd();
+      if (this.#wished) void this.#generate();
     } catch (error) {
       if (client !== this.#client) return;
+      this.#wished = false;
       this.#fail(error, "The model could not be loaded");
       this.#onLoadEnd(asEaselError(error));
     }
@@ -132,7 +149,7 @@ export class App {
   press(): void {
     if (isWaiting()) return;
     const actions: Record<State, () => unknown> = {
-      offered: () => this.load(),
+      offered: () => this.#loadAndDraw(),
       failed: () => this.load(),
       downloading: () => this.#stop?.abort(),
       ready: () => this.#generate(),
@@ -144,9 +161,17 @@ export class App {
     actions[this.#state]();
   }
 
-  /** Draws, when nothing else is going on. */
+  /** Draws, as soon as the model is here; a run that is going on goes on. */
   generate(): void {
     if (this.#state === "ready") void this.#generate();
+    else if (this.#state === "offered" || this.#state === "failed") this.#loadAndDraw();
+    else this.#wished ||= this.#state === "loading" || this.#state === "downloading";
+  }
+
+  /** Whoever has said what to draw need not say twice that it be drawn. */
+  #loadAndDraw(): void {
+    this.#wished = prompt.value !== "";
+    void this.load();
   }
 
   /** Lets go of all LoRAs, so that they can be deleted. */
@@ -169,6 +194,7 @@ export class App {
   }
 
   #giveUpLoading(): void {
+    this.#wished = false;
     this.#close();
     showStatus("Loading was cancelled");
     hideProgress();
@@ -176,6 +202,7 @@ export class App {
   }
 
   async #generate(): Promise<void> {
+    this.#wished = false;
     const params = readForm();
     const client = this.#client;
     if (!params || !client) return;
@@ -188,6 +215,7 @@ export class App {
       const finished = await stayAwake(() => draw(client, params, pictureCount(), this.#replay, signal));
       if (finished > 0) noteUsedSeed(params.seed);
       this.#enter("ready");
+      if (this.#device !== this.#loadedFor) void this.load();
     } catch (error) {
       if (client === this.#client) this.#fail(error, "The picture could not be drawn");
     }

@@ -21,19 +21,19 @@ export async function draw(
   replay: Replay,
   signal: AbortSignal,
 ): Promise<number> {
-  beginSeries(count);
-  withdrawDownload();
-  announceOffered(undefined);
   showWarnings([]);
   showStage();
   const progress = new SeriesProgress(count);
   for (let done = 0; done < count; done += 1) {
     const take = new Take({ ...params, seed: params.seed + done });
-    beginPicture(params.prompt, params.width, params.height);
-    replay.show(take, { live: true });
     progress.begin(done);
     const onEvent = (event: GenerateEvent) => {
       progress.show(event);
+      if (event.type === "started") {
+        if (done === 0) beginRun(count);
+        beginPicture(params.prompt, params.width, params.height);
+        replay.show(take, { live: true });
+      }
       follow(take, event, replay);
     };
     const outcome = await client.request("generate", take.params, { onEvent, signal });
@@ -47,6 +47,13 @@ export async function draw(
   }
   sayDone(params, count);
   return count;
+}
+
+/** Takes away what is left of the run before, once the engine has taken the prompt: one that it refuses costs nothing. */
+function beginRun(count: number): void {
+  beginSeries(count);
+  withdrawDownload();
+  announceOffered(undefined);
 }
 
 function follow(take: Take, event: GenerateEvent, replay: Replay): void {

@@ -29,6 +29,8 @@ let defaults: Partial<Record<Field, string>> = {};
 let seedUsed = false;
 let model = "";
 const listeners: (() => void)[] = [];
+/** What an empty prompt stands for; "" where it stands for itself. */
+let suggestion = "";
 const additions: ((params: GenerateParams) => GenerateParams)[] = [];
 
 const form = element("form", HTMLFormElement);
@@ -50,6 +52,11 @@ export function useModel(address: URL): void {
   if (!typed.seed) typed.seed = randomSeed();
   fill();
   persist();
+}
+
+/** Takes `text` for a prompt that is left empty, and shows it in its place. */
+export function suggestPrompt(text: string): void {
+  suggestion = prompt.placeholder = text;
 }
 
 /** Keeps what is typed from now on. */
@@ -115,14 +122,15 @@ export function fieldValue(name: Field): string {
 
 /**
  * What to draw; `undefined` when a field is not valid, which the browser then shows. A seed that has had its picture and
- * is not locked makes way for a new one.
+ * is not locked makes way for a new one, an empty prompt for what is suggested.
  */
 export function readForm(): GenerateParams | undefined {
   // A field inside closed details cannot show its message.
   if (!form.checkValidity()) advanced.open ||= advanced.querySelector(":invalid") !== null;
   if (!form.reportValidity()) return undefined;
+  if (prompt.value.trim() === "" && suggestion) setField("prompt", suggestion);
   if (seedUsed && !lock.checked) setField("seed", randomSeed());
-  const { prompt, negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
+  const { negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
   const params: GenerateParams = {
     prompt: prompt.value,
     negative_prompt: negative_prompt.value,

@@ -1,6 +1,6 @@
 import { fileSize } from "../shared/pace.ts";
 import type { ModelSummary } from "../shared/protocol.ts";
-import { button, make } from "./make.ts";
+import { button, deleteButton, make, replaceButtons } from "./make.ts";
 
 /** What can be done with a kept LoRA. */
 export interface LoraActions {
@@ -34,9 +34,9 @@ export class LoraRow {
   show({ whole, size, kept }: ModelSummary): void {
     this.#size.textContent = whole ? fileSize(size) : `${fileSize(kept)} of ${fileSize(size)}`;
     this.#slider.disabled = !whole;
-    const remove = button("Delete", () => this.#actions.delete());
+    const remove = deleteButton(() => this.#actions.delete());
     const { finish } = this.#actions;
-    this.#buttons.replaceChildren(...(whole || !finish ? [] : [button("Finish", finish)]), remove);
+    replaceButtons(this.#buttons, ...(whole || !finish ? [] : [button("Finish", finish)]), remove);
   }
 
   /** The prompt may say more than the slider can. */

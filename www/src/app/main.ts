@@ -1,9 +1,11 @@
 // Entry of the page: puts the parts together.
+import { BUNDLED } from "../shared/bundled_model.ts";
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { isLocal } from "../shared/model_address.ts";
 import { App } from "./app.ts";
+import { keepDevice, keptDevice } from "./device_memory.ts";
 import { element } from "./elements.ts";
-import { fieldValue, onFormChange, prompt, setField, setUpForm, useModel } from "./form.ts";
+import { fieldValue, onFormChange, prompt, setField, setUpForm, suggestPrompt, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, starterModel, type Wish } from "./location.ts";
 import { LoraList } from "./loras.ts";
 import { ModelList } from "./model_list.ts";
@@ -11,18 +13,21 @@ import { setUpNegativeNote } from "./negative_note.ts";
 import { OfflineUse } from "./offline.ts";
 import { keepOpen } from "./open_panels.ts";
 import { setUpPictures, takeLink } from "./pictures.ts";
+import { showState } from "./primary_button.ts";
 import { offerStyles } from "./prompt/style_chips.ts";
 import { setUpWeightKeys } from "./prompt/weight_keys.ts";
 import { reserveSettings } from "./settings/setting_choices.ts";
 import { setUpShortcuts } from "./shortcuts.ts";
 import { isStageEmpty, reserve } from "./stage.ts";
-import { hideExamples, showExamples } from "./starter.ts";
+import { hideExamples, SUGGESTION, showExamples } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 import { setUpTheme } from "./theme.ts";
 import { keepPage } from "./updates.ts";
 
 const select = element("device", HTMLSelectElement);
 let app: App | undefined;
+/** Whether the page's address leads to no model. */
+let refused = false;
 const loras = new LoraList(async () => app?.releaseLoras());
 const models = new ModelList(open, loras, (address) => offline.deleted(address));
 const offline = new OfflineUse(starterModel(), {
@@ -39,12 +44,13 @@ function start(named: boolean): void {
   try {
     const link = takeLink();
     const wish = readLocation(new URL(location.href));
-    const { model, device } = wish;
-    select.value = device ?? select.value;
+    const { model, device = keptDevice() } = wish;
+    select.value = device;
     dress(wish);
+    refused = false;
     if (link) useSettings(link, "A link has filled the form.");
     if (app) app.turnTo(model);
-    else app = new App(model, device ?? "auto", onLoadEnd, loras);
+    else app = new App(model, device, onLoadEnd, loras);
     void offline.turnTo(model);
     void loadOrOffer(app, model, named || model.origin === location.origin);
   } catch (error) {
@@ -88,22 +94,24 @@ function dress({ model, bundled }: Wish): void {
   models.setCurrent(model);
   offerStyles(bundled);
   reserveSettings();
+  suggestPrompt(bundled ? SUGGESTION : "");
   if (bundled) showExamples(setPrompt);
   else hideExamples();
 }
 
 function setPrompt(text: string): void {
   setField("prompt", text);
-  prompt.focus();
+  // On a phone the focus would bring up the keyboard, over the button that comes next.
+  if (matchMedia("(pointer: fine)").matches) prompt.focus();
 }
 
-/** There is no model to load: the button stays disabled. */
+/** What the address asks for is no model: the button leads to the one that there is. */
 function refuse(error: unknown): void {
+  refused = true;
   showError(asEaselError(error));
   showStatus("The model could not be loaded");
   hideProgress();
-  element("go", HTMLButtonElement).textContent = "Generate";
-  document.body.dataset.state = "failed";
+  showState("refused");
 }
 
 setUpTheme();
@@ -119,8 +127,14 @@ onFormChange(() => {
   if (isStageEmpty()) reserve(Number(fieldValue("width")), Number(fieldValue("height")));
 });
 const { useSettings } = setUpPictures({ open, generate: () => app?.generate() });
-select.addEventListener("change", () => void app?.load(deviceChoice(select.value)));
+select.addEventListener("change", () => {
+  const device = deviceChoice(select.value);
+  if (!device) return;
+  keepDevice(device);
+  app?.turnToDevice(device);
+});
 element("go", HTMLButtonElement).addEventListener("click", () => {
+  if (refused) return open(BUNDLED);
   offline.giveWay();
   app?.press();
 });

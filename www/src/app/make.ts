@@ -35,3 +35,22 @@ export function button(
   made.addEventListener("click", press);
   return made;
 }
+
+/** A button for what cannot be undone: the first press asks, the second one does it. */
+export function deleteButton(act: () => void): HTMLButtonElement {
+  const made = button("Delete", () => {
+    if (made.dataset.sure) return act();
+    made.dataset.sure = "true";
+    made.textContent = "Delete for good?";
+  });
+  return made;
+}
+
+/** Puts buttons in the place of others; the keyboard's focus stays on the one of that name, or goes to one near it. */
+export function replaceButtons(row: HTMLElement, ...buttons: HTMLElement[]): void {
+  const focused = row.contains(document.activeElement) ? document.activeElement : undefined;
+  row.replaceChildren(...buttons);
+  if (!focused) return;
+  const same = buttons.find(({ textContent }) => textContent === focused.textContent);
+  (same ?? buttons[0] ?? row.parentElement?.querySelector("button"))?.focus();
+}

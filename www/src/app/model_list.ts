@@ -3,6 +3,7 @@
 
 import { EngineClient } from "../client/engine_client.ts";
 import { builtPlaces } from "../shared/built_places.ts";
+import { BUNDLED } from "../shared/bundled_model.ts";
 import { asEaselError } from "../shared/errors.ts";
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize } from "../shared/pace.ts";
@@ -11,7 +12,7 @@ import { element } from "./elements.ts";
 import { setUpFileOpeners } from "./file_openers.ts";
 import { chooseFolder } from "./folder_picker.ts";
 import { givenFiles, noteFiles } from "./given_files.ts";
-import { readLocation } from "./location.ts";
+import { readLocation, starterModel } from "./location.ts";
 import type { LoraList } from "./loras.ts";
 import { type ModelActions, ModelRow } from "./model_row.ts";
 import { noteQuant } from "./quant_choice.ts";
@@ -31,6 +32,7 @@ const tokenText = element("token-text", HTMLElement);
 const problem = element("model-problem", HTMLElement);
 const list = element("model-list", HTMLUListElement);
 const storage = element("storage", HTMLElement);
+const ownModel = element("own-model", HTMLElement);
 
 /** The panel "Models". */
 export class ModelList {
@@ -54,6 +56,7 @@ export class ModelList {
       if (this.#current) forgetToken(this.#current);
       this.#showToken();
     });
+    element("open-own-model", HTMLButtonElement).addEventListener("click", () => open(BUNDLED));
     setUpFileOpeners((files) => void this.#give(files));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -65,6 +68,7 @@ export class ModelList {
   setCurrent(model: URL): void {
     this.#current = model;
     address.value = shortName(model);
+    ownModel.hidden = model.href === starterModel().href;
     this.#showToken();
   }
 

@@ -1,7 +1,7 @@
 import { hubModel, isLocal, modelName } from "../shared/model_address.ts";
 import { fileSize, TransferPace, timeLeft } from "../shared/pace.ts";
 import type { DownloadEvent, ModelSummary, SaveEvent, VerifyEvent } from "../shared/protocol.ts";
-import { button, make } from "./make.ts";
+import { button, deleteButton, make, replaceButtons } from "./make.ts";
 
 /** What can be done with a kept model; work under way says at its end what came of it. */
 export interface ModelActions {
@@ -45,7 +45,7 @@ export class ModelRow {
       new Date(started).toLocaleDateString(undefined, { dateStyle: "medium" }),
     ];
     if (quant !== "none") facts.push(`packed to ${quant}`);
-    if (!page) facts.push("from this device");
+    if (isLocal(new URL(model.address))) facts.push("from this device");
     if (commit !== undefined) facts.push(`commit ${commit.slice(0, 7)}`);
     this.#facts.replaceChildren(facts.join(" · "));
     if (licence) this.#facts.append(" · licence ", link(licence.name, licence.link));
@@ -55,22 +55,21 @@ export class ModelRow {
   #showButtons(): void {
     const { whole } = this.#model ?? {};
     if (this.#work) {
-      this.#buttons.replaceChildren(button("Pause", () => this.#work?.abort()));
+      replaceButtons(
+        this.#buttons,
+        button("Pause", () => this.#work?.abort()),
+      );
       return;
     }
-    const remove = button("Delete", () => {
-      // A model may be hours of download: one press is not enough.
-      if (remove.dataset.sure) return void this.#run(() => this.#actions.delete());
-      remove.dataset.sure = "true";
-      remove.textContent = "Delete for good?";
-    });
+    const remove = deleteButton(() => void this.#run(() => this.#actions.delete()));
     const check = button("Verify", () => void this.#run((signal, say) => this.#actions.verify(signal, say)));
     const finish = button("Finish", () => void this.#run((signal, say) => this.#actions.finish(signal, say)));
     const save = button(
       "Save to files…",
       () => void this.#run((signal, say) => this.#actions.save(signal, say)),
     );
-    this.#buttons.replaceChildren(
+    replaceButtons(
+      this.#buttons,
       ...(this.#isOpen ? [] : [button("Open", this.#actions.open)]),
       ...(whole ? [] : [finish]),
       check,
@@ -101,13 +100,12 @@ function progressText(event: WorkEvent, pace: TransferPace): string {
   return `${DONE[event.type]} ${fileSize(loaded)} of ${fileSize(total)}${timeLeft(left)}`;
 }
 
-/** What a model is called, and the page that tells people of it; files of this device have none. */
+/** What a model is called, and the page that tells people of it, where its host has one. */
 function source({ address }: ModelSummary): { name: string; page?: string } {
   const model = new URL(address);
-  if (isLocal(model)) return { name: modelName(model) };
-  const onHub = hubModel(model);
-  const page = onHub ? new URL(`${onHub.owner}/${onHub.name}`, onHub.hub) : model;
-  return { name: modelName(model), page: page.href };
+  const name = modelName(model);
+  const onHub = isLocal(model) ? undefined : hubModel(model);
+  return onHub ? { name, page: new URL(`${onHub.owner}/${onHub.name}`, onHub.hub).href } : { name };
 }
 
 function link(text: string, href: string): HTMLAnchorElement {

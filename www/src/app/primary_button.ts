@@ -10,19 +10,21 @@ const LABELS = {
   running: "Stop",
   stopping: "Stopping…",
   failed: "Load again",
+  refused: "Use this page's own model",
 } as const;
-export type State = keyof typeof LABELS;
+/** What the page is doing with its model. */
+export type State = Exclude<keyof typeof LABELS, "refused">;
 
 /** States that end by themselves, with the way out of each for when that takes long. */
-const WAYS_OUT: Partial<Record<State, string>> = { loading: "Cancel", stopping: "Stop now" };
+const WAYS_OUT: Partial<Record<keyof typeof LABELS, string>> = { loading: "Cancel", stopping: "Stop now" };
 /** Before this a way out would only flicker, or take a double click. */
 const PATIENCE_MS = 2500;
 
 const button = element("go", HTMLButtonElement);
 let timer = 0;
 
-/** Shows a state; `bytes` is the size of what `offered` offers, where it is known. */
-export function showState(state: State, bytes?: number): void {
+/** Shows a state, or that the address was `refused`; `bytes` is the size of what `offered` offers, where it is known. */
+export function showState(state: keyof typeof LABELS, bytes?: number): void {
   clearTimeout(timer);
   button.textContent = bytes === undefined ? LABELS[state] : `${LABELS[state]} (${fileSize(bytes)})`;
   document.body.dataset.state = state;

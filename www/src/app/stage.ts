@@ -38,8 +38,9 @@ export function showStage(): void {
   if (seen < LEAST_SEEN * (bottom - top)) frame.scrollIntoView({ block: "nearest" });
 }
 
+/** A picture that has begun is as far as it comes. */
 export function endPicture(): void {
-  frame.dataset.state = "done";
+  if (frame.dataset.state === "drawing") frame.dataset.state = "done";
 }
 
 /** Gives the frame the picture's shape, so that nothing moves when it comes. */

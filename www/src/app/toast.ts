@@ -20,9 +20,12 @@ export function showToast({ text, action, act, onClose = () => {} }: Message): v
   const toast = make("div", { className: "toast" });
   // A screen reader tells what changes inside an element with this role, which must be there first.
   toast.setAttribute("role", "status");
+  const before = document.activeElement;
   const end = (after: () => void) => () => {
     clearTimeout(timer);
+    const hadFocus = toast.contains(document.activeElement);
     toast.remove();
+    if (hadFocus && before instanceof HTMLElement) before.focus();
     close = undefined;
     after();
   };
@@ -36,8 +39,10 @@ export function showToast({ text, action, act, onClose = () => {} }: Message): v
   for (const name of ["pointerenter", "focusin"]) toast.addEventListener(name, hold);
   for (const name of ["pointerleave", "focusout"]) toast.addEventListener(name, release);
   close = dismiss;
-  // Outside an open dialog nothing can be pressed.
-  (document.querySelector("dialog[open]") ?? document.body).append(toast);
+  // Outside an open dialog nothing can be pressed, nor inside one that is closed.
+  const dialog = document.querySelector("dialog[open]");
+  (dialog ?? document.body).append(toast);
+  dialog?.addEventListener("close", () => toast.isConnected && document.body.append(toast), { once: true });
   toast.append(
     make("span", {}, text),
     button(action, end(act)),

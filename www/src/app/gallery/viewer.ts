@@ -1,5 +1,5 @@
 // One picture of the gallery in full, with its settings and all that can be done with it; and two of them, compared.
-import { button, make } from "../make.ts";
+import { button, make, replaceButtons } from "../make.ts";
 import { factsOf } from "../picture_facts.ts";
 import { Comparison } from "./comparison.ts";
 import type { Picture } from "./store.ts";
@@ -105,7 +105,7 @@ export class Viewer {
     this.#position.textContent = this.#kept ? `Compared with the one of ${when}` : when;
     const facts = factsOf(picture.settings, this.#host.samplers());
     this.#facts.replaceChildren(facts);
-    this.#actions.replaceChildren(...(this.#kept ? [] : this.#host.actions(shown)));
+    replaceButtons(this.#actions, ...(this.#kept ? [] : this.#host.actions(shown)));
     this.#compare.textContent = this.#kept ? "End comparing" : "Compare";
     const alone = this.#host.beside(key, -1) === undefined && this.#host.beside(key, 1) === undefined;
     this.#compare.ariaDisabled = String(alone);

@@ -52,10 +52,9 @@ export class MaskTools {
     this.element.addEventListener("keydown", (event) => this.#press(event));
   }
 
-  /** Works on another mask. */
+  /** Works on another mask. Painting begins with a press alone: a finger that only scrolls would paint. */
   use(mask: Mask): void {
     this.#mask = mask;
-    if (!mask.isEmpty && !this.#painter.enabled) this.#toggle();
     this.show();
   }
 
