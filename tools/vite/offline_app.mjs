@@ -30,7 +30,7 @@ const MANIFEST = {
   },
 };
 
-/** Vite plugins. Model files are not the app's: the page keeps them in IndexedDB. */
+/** Vite plugins. Model files are not the app's: its worker keeps them. */
 export function offlineApp() {
   return VitePWA({
     strategies: "injectManifest",
