@@ -37,6 +37,18 @@ fn edit_bytes(file: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
     fs::write(file, bytes).expect("a damaged file");
 }
 
+/// Makes the first number of an f32 tensor none.
+fn spoil(file: &Path, tensor: &str) {
+    let mut start = 0;
+    edit_header(file, |header| {
+        start = header[tensor]["data_offsets"][0].as_u64().expect("an offset") as usize
+    });
+    edit_bytes(file, |bytes| {
+        let length = u64::from_le_bytes(*bytes.first_chunk().expect("a length")) as usize;
+        bytes[8 + length + start..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+}
+
 fn rename(header: &mut Value, from: &str, to: &str) {
     let tensors = header.as_object_mut().expect("tensors");
     let tensor = tensors.remove(from).expect("the tensor");
@@ -252,6 +264,22 @@ fn damaged_models_are_named() {
             damage(&easel.path("model").join(file));
             refused(&easel, &[], code, &[&[*file], *names].concat());
         }
+    }
+}
+
+/// Weights that are no numbers, and what the line must name.
+const NOT_FINITE: [(&str, &str, &str); 3] = [
+    (UNET, "conv_in.weight", "UNet"),
+    ("text_encoder/model.safetensors", "text_model.final_layer_norm.bias", "text encoder"),
+    ("vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.bias", "VAE"),
+];
+
+#[test]
+fn numbers_that_make_no_picture_are_refused() {
+    for (i, (file, tensor, name)) in NOT_FINITE.into_iter().enumerate() {
+        let easel = Easel::with_model(&format!("not-finite-{i}"), "sd1");
+        spoil(&easel.path("model").join(file), tensor);
+        refused(&easel, &[], "not_finite", &[name]);
     }
 }
 

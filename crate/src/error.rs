@@ -133,6 +133,12 @@ pub enum Error {
         /// A clause that continues "`name` …".
         reason: String,
     },
+    /// A model computed numbers that make no picture.
+    #[error("the model computes numbers that are not finite, and the picture was discarded: {reason}")]
+    NotFinite {
+        /// Which part of the model, and what to do.
+        reason: String,
+    },
     /// No usable GPU.
     #[error("no usable GPU adapter ({reason}); choose the CPU device or another browser")]
     NoAdapter {
@@ -181,6 +187,7 @@ impl Error {
             Self::Prompt { .. } => "bad_prompt",
             Self::Lora { .. } => "bad_lora",
             Self::Parameter { .. } => "bad_parameter",
+            Self::NotFinite { .. } => "not_finite",
             Self::NoAdapter { .. } => "no_adapter",
             Self::Gpu { .. } => "gpu",
             Self::DeviceLost { .. } => "device_lost",

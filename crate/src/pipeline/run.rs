@@ -271,27 +271,40 @@ impl Run {
     /// pixels where the mask is 0.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where activations in f16 overflowed; those of [`crate::hardware::Hardware::settle`], and those
-    /// of the source where the decoder is read again.
+    /// [`Error::Parameter`] where activations in f16 overflowed, [`Error::NotFinite`] for other numbers that make no
+    /// picture; those of [`crate::hardware::Hardware::settle`], and those of the source where the decoder is read again.
     pub async fn decode(&self) -> Result<Tensor<3>> {
         self.shared.pipeline.in_memory(async || self.decoded().await).await
     }
 
+    /// Refuses latents, or a decoder's output, that would be a black picture: the maps to colours lose what is not finite.
+    async fn check_finite(&self, decoded: Tensor<3>) -> Result<()> {
+        let hardware = &self.shared.pipeline.hardware;
+        let is_finite = async |tensor: Tensor<3>| -> Result<bool> {
+            Ok(hardware.read(tensor).await?.iter().all(|value| value.is_finite()))
+        };
+        if !is_finite(self.sample.clone()).await? {
+            return Err(self.latents_not_finite());
+        }
+        if !is_finite(decoded).await? {
+            let reason = "the weights of the VAE are damaged; take another copy of the model";
+            return Err(Error::NotFinite { reason: reason.into() });
+        }
+        Ok(())
+    }
+
     /// What f16 cannot hold becomes an infinity, and spreads over the latents.
-    async fn check_f16(&self) -> Result<()> {
-        if Storage::beside(&self.sample) == Storage::F32 {
-            return Ok(());
+    fn latents_not_finite(&self) -> Error {
+        if Storage::beside(&self.sample) == Storage::F16 {
+            let reason = "cannot be f16: the model computes numbers that are too large for it; choose f32";
+            return Error::Parameter { name: "precision".into(), reason: reason.into() };
         }
-        let latents = self.shared.pipeline.hardware.read(self.sample.clone()).await?;
-        if latents.iter().all(|value| value.is_finite()) {
-            return Ok(());
-        }
-        let reason = "cannot be f16: the model computes numbers that are too large for it; choose f32";
-        Err(Error::Parameter { name: "precision".into(), reason: reason.into() })
+        let reason = "lower the guidance scale or the weights of LoRAs; where that does not help, the weights of the UNet \
+                      or of a text encoder are damaged, and another copy of the model is needed";
+        Error::NotFinite { reason: reason.into() }
     }
 
     async fn decoded(&self) -> Result<Tensor<3>> {
-        self.check_f16().await?;
         let Shared { pipeline, height, width, init_image, inputs, .. } = self.shared.as_ref();
         let vae = pipeline.vae().await?;
         if self.done == self.total() {
@@ -301,11 +314,12 @@ impl Run {
         pipeline.hardware.free_unused();
         // In f32 always: SDXL's decoder overflows f16.
         let decoded = Adapter::in_f32(|| vae.forward(self.sample.clone(), *height, *width));
-        let mut picture = to_rgb(decoded, &pipeline.picture_map);
+        let mut picture = to_rgb(decoded.clone(), &pipeline.picture_map);
         if let Some(init_image) = init_image {
             picture = overlay(picture, init_image);
         }
         pipeline.hardware.settle(&picture).await?;
+        self.check_finite(decoded).await?;
         Ok(picture)
     }
 }

@@ -91,7 +91,7 @@ impl Run {
     /// Decodes the latents, draws the picture and returns its pixels.
     ///
     /// # Errors
-    /// An `Error` with code `gpu`, `device_lost` or `out_of_memory`.
+    /// An `Error` with code `not_finite`, `gpu`, `device_lost` or `out_of_memory`.
     pub async fn finish(&self) -> std::result::Result<JsPicture, JsValue> {
         let picture = self.run.decode().await.map_err(|error| to_js(&error))?;
         self.draw(&picture, self.size).await.map_err(|error| to_js(&error))?;
