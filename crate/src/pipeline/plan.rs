@@ -35,7 +35,8 @@ impl Plan {
         let sampler = sampler::build(kind, &description.scheduler, request.steps, span)?;
         let guided = request.guidance_scale > 1.0 && !description.guidance_is_embedded();
         let loras = pipeline.chosen_loras(&prompt::parse(&request.prompt)?)?;
-        check_memory(pipeline, height * width, most_rank(&loras))?;
+        let channels = &description.unet.block_out_channels;
+        check_memory(pipeline, largest_activation(channels, height * width, guided, most_rank(&loras)))?;
         Ok(Self { height, width, sampler, guided, loras, init_image })
     }
 }
@@ -51,12 +52,17 @@ fn span(init_image: Option<&InitImage>, steps: usize, in_schedule: bool) -> Span
     }
 }
 
-/// Refuses a size whose largest activation in the UNet is more than the device takes: where the way up meets the first
-/// kept results, or inside of LoRAs of this rank.
-fn check_memory(pipeline: &Pipeline, pixels: usize, rank: usize) -> Result<()> {
-    let channels: usize = pipeline.description.unet.block_out_channels.iter().take(2).sum();
+/// Numbers of the largest activation in a call of the UNet: where the way up meets the first kept results, or inside of
+/// LoRAs of this rank.
+fn largest_activation(block_out_channels: &[usize], pixels: usize, guided: bool, rank: usize) -> u64 {
+    let channels: usize = block_out_channels.iter().take(2).sum();
+    (1 + u64::from(guided)) * pixels as u64 * channels.max(rank) as u64
+}
+
+/// Refuses an activation of so many numbers if it is more than the device takes.
+fn check_memory(pipeline: &Pipeline, numbers: u64) -> Result<()> {
     let storage = Storage::beside(&pipeline.picture_map);
-    let needed = 2 * pixels as u64 * (channels.max(rank) * storage.dtype().size()) as u64;
+    let needed = numbers * storage.dtype().size() as u64;
     let most = most_bytes(&pipeline.picture_map);
     if needed > most {
         let mebibytes = |bytes: u64| bytes >> 20;
@@ -69,4 +75,17 @@ fn check_memory(pipeline: &Pipeline, pixels: usize, rank: usize) -> Result<()> {
         return Err(Error::OutOfMemory { reason });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_guided_calls_are_made_for_two_prompts() {
+        let channels = [320, 640, 1280, 1280];
+        assert_eq!(largest_activation(&channels, 64 * 64, false, 0), 64 * 64 * 960);
+        assert_eq!(largest_activation(&channels, 64 * 64, true, 16), 2 * 64 * 64 * 960);
+        assert_eq!(largest_activation(&channels, 64 * 64, false, 1024), 64 * 64 * 1024);
+    }
 }
