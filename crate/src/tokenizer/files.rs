@@ -13,6 +13,9 @@ use crate::weights::source::parse_json;
 /// Most tokens of a vocabulary, and the bound of their ids: far above CLIP's 49 408.
 const MAX_TOKENS: usize = 1 << 20;
 
+/// Most tokens that are cut out of the text; CLIP has two.
+const MAX_ADDED: usize = 4096;
+
 const BEGIN: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
@@ -171,6 +174,7 @@ impl Vocabulary {
         let [bos_name, eos_name, unk_name, pad_name] =
             [&bos, &eos, &unk, &pad].map(|token| token.content.clone());
         added.extend([bos, eos, unk, pad]);
+        check_lengths(&file, &model, &added)?;
         let merges_file = files.merges_path();
         let split = |merge| split(&merges_file, merge);
         let mut vocabulary = Self {
@@ -216,12 +220,8 @@ impl Vocabulary {
 
     /// Rules out what the `tokenizers` crate would panic on, or would take for another token.
     fn check(&self) -> Result<()> {
-        let refuse = |reason: String| Err(failed(&self.file, reason));
-        if self.tokens.len() > MAX_TOKENS || self.merges.len() > MAX_TOKENS || self.added.len() > 4096 {
-            return refuse(format!("has more than {MAX_TOKENS} tokens"));
-        }
         if let Some((token, id)) = self.tokens.iter().find(|(_, id)| **id as usize >= MAX_TOKENS) {
-            return refuse(format!("gives token `{token}` the id {id}"));
+            return Err(failed(&self.file, format!("gives token `{token}` the id {id}")));
         }
         for token in [&self.bos, &self.eos, &self.pad, &self.unk] {
             self.id(token)?;
@@ -235,6 +235,21 @@ impl Vocabulary {
             }
         }
         Ok(())
+    }
+}
+
+/// Bounds what the rest takes time over.
+fn check_lengths(file: &str, model: &Model, added: &[Added]) -> Result<()> {
+    let lengths = [
+        ("tokens", model.vocab.len(), MAX_TOKENS),
+        ("merges", model.merges.len(), MAX_TOKENS),
+        ("added tokens", added.len(), MAX_ADDED),
+    ];
+    match lengths.into_iter().find(|(_, length, most)| length > most) {
+        Some((what, length, most)) => {
+            Err(failed(file, format!("has {length} {what}; Easel takes {most} at most")))
+        }
+        None => Ok(()),
     }
 }
 

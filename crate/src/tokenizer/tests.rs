@@ -89,3 +89,14 @@ fn refused() {
         assert!(error.to_string().contains(names), "{error}");
     }
 }
+
+#[test]
+fn too_many_added_tokens_are_refused_at_once() {
+    // All of one text: they would be one token, found by comparing each with those before it.
+    let token = |id: usize| format!(r#"{{"id": {id}, "content": "<x>"}}"#);
+    let added: Vec<String> = (0..5000).map(token).collect();
+    let error =
+        Tokenizer::from_files(&document("[]", &format!("[{}]", added.join(","))), 77).expect_err("many");
+    assert_eq!(error.code(), "bad_tokenizer");
+    assert!(error.to_string().contains("5004 added tokens; Easel takes 4096"), "{error}");
+}
