@@ -13,6 +13,7 @@ mod single_file;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use command::{Easel, GOLDENS, Output};
 use host::{COMMIT, Conduct, Host};
@@ -103,6 +104,18 @@ fn an_interrupted_import_goes_on() {
     );
     assert!(!folder.path("hub.part").exists());
     assert!(!hashes(&folder.path("hub")).contains_key("import.json"));
+}
+
+#[test]
+fn a_host_that_falls_silent_is_asked_again() {
+    let folder = with_pack("import-silence");
+    let conduct = Conduct { cuts: vec![50_000, 9], silent: true, ..Conduct::default() };
+    let host = Host::new(folder.path("model"), conduct);
+    let start = Instant::now();
+    import(&folder, "owner/name", "hub", &["--hub", &host.address, "--patience", "1"]).success();
+    // Two silences, and the waits after them.
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert_eq!(hashes(&folder.path("hub")), hashes(&folder.path("pack")));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use easel::weights::manifest::hex;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +17,8 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) struct Conduct {
     /// Answers with a body that break off after so many bytes; each does it once.
     pub(crate) cuts: Vec<usize>,
+    /// Whether those fall silent and stay open.
+    pub(crate) silent: bool,
     /// Answers of 503 before it behaves.
     pub(crate) busy: usize,
     /// After so many bytes it breaks off and refuses everything.
@@ -78,13 +81,13 @@ fn serve(mut stream: TcpStream, folder: &Path, conduct: &Mutex<Conduct>) {
     let Some(request) = Request::read(&stream) else { return };
     let (head, body) = answer(&request, folder, &mut conduct.lock().expect("no panic"));
     let length = format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    let cut = {
+    let (cut, silent) = {
         let mut conduct = conduct.lock().expect("no panic");
         let cut = conduct.cuts.first().copied().filter(|cut| *cut < body.len());
         if cut.is_some() {
             conduct.cuts.remove(0);
         }
-        cut
+        (cut, cut.is_some() && conduct.silent)
     };
     let _ = stream.write_all(format!("{head}{length}").as_bytes());
     for piece in body[..cut.unwrap_or(body.len())].chunks(1 << 14) {
@@ -96,6 +99,9 @@ fn serve(mut stream: TcpStream, folder: &Path, conduct: &Mutex<Conduct>) {
         if conduct.refuse_after.is_some_and(|most| conduct.sent > most) {
             return;
         }
+    }
+    if silent {
+        std::thread::sleep(Duration::from_hours(1));
     }
 }
 

@@ -31,9 +31,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// Longest wait that a host may ask for.
 const LONGEST_DELAY: Duration = Duration::from_secs(120);
 
-/// A host that says nothing for so long counts as lost.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 const REDIRECTS: usize = 8;
 
 /// Bytes that are read at once for the sake of a hash alone.
@@ -78,11 +75,12 @@ struct Stream {
 }
 
 impl HttpSource {
-    /// At the address of a folder, with a slash at its end, or of a `.safetensors` file.
+    /// At the address of a folder, with a slash at its end, or of a `.safetensors` file. A host that says nothing for as
+    /// long as `patience` counts as lost.
     ///
     /// # Errors
     /// [`Error::Parameter`] for an address with a name or password in it.
-    pub(super) fn new(address: &str, access: Access) -> Result<Self> {
+    pub(super) fn new(address: &str, access: Access, patience: Duration) -> Result<Self> {
         let (address, query) =
             address.split_once('?').map_or((address, ""), |(address, query)| (address, query));
         if !query.is_empty() || address.contains(['#', '@']) {
@@ -94,8 +92,9 @@ impl HttpSource {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
+            .timeout_connect(Some(patience))
+            .timeout_recv_response(Some(patience))
+            .timeout_per_read(Some(patience))
             .user_agent(concat!("easel/", env!("CARGO_PKG_VERSION")))
             .build();
         let inner = Inner {

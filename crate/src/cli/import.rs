@@ -1,6 +1,7 @@
 //! `easel import`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use easel::error::{Error, Result};
@@ -53,6 +54,9 @@ pub(super) struct Import {
     /// the environment.
     #[arg(long)]
     token_file: Option<PathBuf>,
+    /// Seconds of silence after which a host counts as lost, and is asked again.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
     #[command(flatten)]
     checkpoint: CheckpointOptions,
 }
@@ -63,7 +67,8 @@ pub(super) async fn run(options: &Import) -> Result<()> {
         return from_disk(place, options).await;
     }
     let access = Access::new(&options.hub, options.token_file.as_deref())?;
-    let http = HttpSource::new(&model_address(&options.source, &options.hub)?, access)?;
+    let patience = Duration::from_secs(options.patience);
+    let http = HttpSource::new(&model_address(&options.source, &options.hub)?, access, patience)?;
     let of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
     let now = || http.progress();
     let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
