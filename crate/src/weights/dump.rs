@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::safetensors;
 use crate::error::{Error, Result};
-
-/// The data begin at a multiple of this.
-const ALIGNMENT: usize = 8;
 
 /// Numbers of a tensor to write.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,10 +76,8 @@ pub fn write(file: &str, tensors: &[NamedTensor]) -> Result<Vec<u8>> {
             return Err(refused(format!("tensor `{}` comes twice", tensor.name)));
         }
     }
-    let mut json = serde_json::to_vec(&entries).map_err(|error| refused(error.to_string()))?;
-    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
-    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
-    bytes.append(&mut json);
+    let json = serde_json::to_vec(&entries).map_err(|error| refused(error.to_string()))?;
+    let mut bytes = safetensors::header(json);
     bytes.append(&mut data);
     Ok(bytes)
 }

@@ -187,7 +187,7 @@ impl<'s> Weights<'s> {
         convert::scalar(&entry.info.dtype, &number).ok_or_else(|| self.unreadable(name, entry))
     }
 
-    /// The same in slices along the first dimension, each of a multiple of `step` entries and of at most
+    /// The numbers of [`Self::read_f32`] in slices along the first dimension, each of a multiple of `step` entries and of at most
     /// [`SLICE_BYTES`], but for single steps beyond that. A packed tensor is one slice.
     ///
     /// # Errors

@@ -19,6 +19,9 @@ pub const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// Bytes before the JSON.
 const LENGTH_BYTES: u64 = 8;
 
+/// The tensors of files that are written begin at a multiple of this, as wide as the widest number.
+const ALIGNMENT: usize = 8;
+
 const METADATA: &str = "__metadata__";
 
 /// Number format of a tensor.
@@ -123,6 +126,14 @@ pub async fn read_header(source: &dyn Source, path: &str) -> Result<Header> {
     }
     let json = source.read(path, LENGTH_BYTES..LENGTH_BYTES + length).await?;
     parse_header(path, &json, size)
+}
+
+/// What a file with this JSON begins with: its length, and blanks after it so that the tensors are aligned.
+pub(super) fn header(mut json: Vec<u8>) -> Vec<u8> {
+    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut header = (json.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut json);
+    header
 }
 
 /// Checks the JSON of a header against the size of the whole file.

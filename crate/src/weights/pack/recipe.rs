@@ -10,10 +10,7 @@ use super::{is_table, packing};
 use crate::quantization::{Layout, Policy, Quant};
 use crate::weights::convert::readable;
 use crate::weights::packed::{self, Description, METADATA_KEY, SCALE};
-use crate::weights::safetensors::{Dtype, TensorInfo};
-
-/// Data begin at a multiple of this, as wide as the widest number.
-const ALIGNMENT: usize = 8;
+use crate::weights::safetensors::{self, Dtype, TensorInfo};
 
 /// What becomes of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +141,5 @@ fn header(items: &[Item], entry: Option<(&str, String)>) -> Vec<u8> {
         metadata[METADATA_KEY] = json!(json!(described).to_string());
     }
     entries.insert("__metadata__".to_owned(), metadata);
-    let mut json = serde_json::Value::Object(entries).to_string().into_bytes();
-    json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
-    let mut header = (json.len() as u64).to_le_bytes().to_vec();
-    header.append(&mut json);
-    header
+    safetensors::header(serde_json::Value::Object(entries).to_string().into_bytes())
 }

@@ -7,15 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::weights::safetensors::{Dtype, TensorInfo};
+use crate::weights::safetensors::{self, Dtype, TensorInfo};
 use crate::weights::source::Source;
 
 /// Most bytes of a matrix that is transposed: that much is held while it is read. The largest in use, the text
 /// projection of SDXL, has 3 MiB in half precision.
 const MAX_TRANSPOSED_BYTES: u64 = 64 << 20;
-
-/// The tensors begin at a multiple of this.
-const ALIGNMENT: usize = 8;
 
 /// A tensor of a part by its new name, and where its numbers are in the checkpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,10 +165,7 @@ impl PartFile {
             }
         }
         entries.extend(metadata.map(|metadata| ("__metadata__", metadata)));
-        let mut json = json!(entries).to_string().into_bytes();
-        json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
-        let mut header = (json.len() as u64).to_le_bytes().to_vec();
-        header.append(&mut json);
+        let header = safetensors::header(json!(entries).to_string().into_bytes());
         let mut starts = vec![header.len() as u64];
         let mut end = header.len() as u64;
         starts.extend(tensors.iter().map(|tensor| {
