@@ -200,6 +200,11 @@ fn the_hash_of_a_checkpoint_outlives_an_interruption() -> single_file::TestResul
         let hub = ["--hub", "http://hub.example/", "--config", &config];
         import(&folder, &address, name, &hub).failure("forbidden", &["403"]);
         host.behave();
+        // What was written so far may be of other configs.
+        let prediction = [&hub[..], &["--prediction-type", "v_prediction"]].concat();
+        for other in [&hub[..2], prediction.as_slice()] {
+            import(&folder, &address, name, other).failure("io", &["another import"]);
+        }
         host.conduct.lock().expect("no panic").flip = flip;
         let again = import(&folder, &address, name, &hub);
         if flip.is_some() {

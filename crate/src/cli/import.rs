@@ -69,7 +69,8 @@ pub(super) async fn run(options: &Import) -> Result<()> {
     let access = Access::new(&options.hub, options.token_file.as_deref())?;
     let patience = Duration::from_secs(options.patience);
     let http = HttpSource::new(&model_address(&options.source, &options.hub)?, access, patience)?;
-    let of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
+    let mut of = vec![options.source.clone(), options.quant.name().to_owned(), options.shard_mib.to_string()];
+    of.extend(options.checkpoint.words());
     let now = || http.progress();
     let (mut folder, earlier) = PackedFolder::go_on(&options.out, of, &now)?;
     earlier.iter().for_each(|progress| http.go_on(progress));

@@ -71,6 +71,13 @@ impl ModelFiles {
 }
 
 impl CheckpointOptions {
+    /// What was given, option by option.
+    pub(super) fn words(&self) -> impl Iterator<Item = String> {
+        let config = self.config.as_ref().map(|config| format!("--config={}", config.display()));
+        let prediction = self.prediction_type.map(|it| format!("--prediction-type={}", it.name()));
+        config.into_iter().chain(prediction)
+    }
+
     pub(super) fn companions(&self) -> Companions {
         Companions {
             merges: MERGES.to_owned(),

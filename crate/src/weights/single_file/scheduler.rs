@@ -51,7 +51,8 @@ impl Prediction {
     }
 
     /// The name that diffusers gives it.
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Epsilon => "epsilon",
             Self::Velocity => "v_prediction",
