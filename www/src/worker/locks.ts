@@ -5,6 +5,9 @@ import { stopped } from "./retries.ts";
 const writing = (address: string) => `easel writes ${address}`;
 const using = (address: string) => `easel uses ${address}`;
 
+/** A worker that was ended in the middle of a computation keeps its locks for up to two seconds. */
+const LINGER_MS = 2500;
+
 /** Runs `work` while no other tab writes to the model; `onWait` is told when that takes waiting. */
 export async function alone<T>(
   address: string,
@@ -15,14 +18,9 @@ export async function alone<T>(
   const done = await ifFree(writing(address), work);
   if (done) return done.result;
   onWait();
-  let begun = false;
-  const begin = () => {
-    begun = true;
-    return work();
-  };
-  return navigator.locks.request(writing(address), { signal }, begin).catch((error) => {
-    throw begun ? error : stopped();
-  }) as Promise<T>;
+  const waited = await whenFree(writing(address), signal, work);
+  if (!waited) throw stopped();
+  return waited.result;
 }
 
 /** Runs `work` while no other tab deletes or replaces the model. */
@@ -42,9 +40,9 @@ export async function ifUnwritten(address: string, work: () => Promise<void>): P
   await ifFree(writing(address), work);
 }
 
-/** Runs `work` unless a tab has the model open, and says whether it ran. */
+/** Runs `work` unless a tab has the model open and keeps it so, and says whether it ran. */
 export async function ifUnused(address: string, work: () => Promise<void>): Promise<boolean> {
-  return (await ifFree(using(address), work)) !== undefined;
+  return (await whenFree(using(address), AbortSignal.timeout(LINGER_MS), work)) !== undefined;
 }
 
 /** Runs `work` while no tab writes to the model or has it open; throws `busy` when one does. */
@@ -55,6 +53,22 @@ export async function unused<T>(address: string, work: () => Promise<T>): Promis
     "busy",
     "the model is open or being fetched: open another one or stop that first, also in other tabs",
   );
+}
+
+/** Runs `work` as soon as no other tab holds the lock; `undefined` when the signal comes first. */
+async function whenFree<T>(
+  name: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<{ result: T } | undefined> {
+  let begun = false;
+  const begin = async () => {
+    begun = true;
+    return { result: await work() };
+  };
+  return navigator.locks.request(name, { signal }, begin).catch((error) => {
+    if (begun) throw error;
+  }) as Promise<{ result: T } | undefined>;
 }
 
 /** Runs `work` unless another tab holds the lock; `undefined` when one does. */
