@@ -6,9 +6,11 @@ use std::rc::Rc;
 use burn::tensor::Tensor;
 use cubecl::future::block_on;
 use easel::hardware::Hardware;
-use easel::pipeline::{Encoded, Pipeline, PromptEmbeds};
+use easel::pipeline::{Description, Encoded, Pipeline, PromptEmbeds};
+use easel::sampler::{SchedulerConfig, Span, build};
 use easel::weights::Prefer;
-use easel::weights::source::FolderSource;
+use easel::weights::pack::Overlay;
+use easel::weights::source::{FolderSource, MemorySource};
 
 const GOLDENS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/goldens");
 
@@ -91,6 +93,21 @@ fn an_empty_negative_prompt_is_zeros_where_the_model_says_so() -> TestResult {
         for values in [read(&pipeline, &found.embeds)?, pooled(&pipeline, &found)?] {
             assert_eq!(values.iter().all(|value| *value == 0.0), zeros, "{model} {negative:?}");
         }
+    }
+    Ok(())
+}
+
+/// `StableDiffusionPipeline` sets the offset to 1, `StableDiffusionXLPipeline` leaves it as it is.
+#[test]
+fn the_offset_of_timesteps_is_the_schedulers_own() -> TestResult {
+    let scheduler = r#"{"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "leading"}"#;
+    for (name, last) in [("sdxl", 0.0), ("sd1", 1.0)] {
+        let mut files = MemorySource::default();
+        files.insert(SchedulerConfig::FILE, scheduler);
+        let model = FolderSource::new(format!("{GOLDENS}/models/{name}"));
+        let description = block_on(Description::read(&Overlay { model, files }))?;
+        let sampler = build(None, &description.scheduler, 4, Span::All)?;
+        assert_eq!(sampler.calls.last().map(|call| call.timestep), Some(last), "{name}");
     }
     Ok(())
 }

@@ -52,10 +52,13 @@ pub struct Sizes {
     pub height: usize,
 }
 
-async fn read_scheduler(source: &dyn Source) -> Result<SchedulerConfig> {
+async fn read_scheduler(source: &dyn Source, index: &ModelIndex) -> Result<SchedulerConfig> {
     let file = SchedulerConfig::FILE;
     let text = read_to_string(source, file, MAX_CONFIG_BYTES).await?;
-    SchedulerConfig::from_json(&text.ok_or_else(|| Error::FileNotFound { file: file.into() })?)
+    let mut config =
+        SchedulerConfig::from_json(&text.ok_or_else(|| Error::FileNotFound { file: file.into() })?)?;
+    config.keeps_steps_offset = index.is_xl();
+    Ok(config)
 }
 
 /// Parameters to use where the user gives none.
@@ -93,7 +96,7 @@ impl Description {
         let index: ModelIndex = config::load(source, ModelIndex::FILE).await?;
         let vae_class = index.class("vae").unwrap_or_default().to_owned();
         let description = Self {
-            scheduler: read_scheduler(source).await?,
+            scheduler: read_scheduler(source, &index).await?,
             text_encoder: ClipTextConfig::load(source, "text_encoder/config.json").await?,
             text_encoder_2: if index.is_xl() {
                 Some(ClipTextConfig::load(source, "text_encoder_2/config.json").await?)

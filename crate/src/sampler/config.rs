@@ -117,6 +117,9 @@ pub struct SchedulerConfig {
     pub timestep_spacing: Option<TimestepSpacing>,
     /// Added to timesteps under [`TimestepSpacing::Leading`].
     pub steps_offset: Option<usize>,
+    /// Not of the file: whether [`Self::steps_offset`] holds as it is, and 0 where it is absent. diffusers'
+    /// `StableDiffusionPipeline` sets it to 1 whatever the file says; `StableDiffusionXLPipeline` does not.
+    pub keeps_steps_offset: bool,
     /// Whether the step below timestep 0 is free of noise.
     pub set_alpha_to_one: Option<bool>,
     /// Whether the last training timestep is made pure noise (arXiv:2305.08891, algorithm 1).
@@ -176,6 +179,7 @@ impl SchedulerConfig {
             prediction_type: fields.choice("prediction_type", PredictionType::CHOICES)?,
             timestep_spacing: fields.choice("timestep_spacing", TimestepSpacing::CHOICES)?,
             steps_offset: fields.whole("steps_offset", 0.0, MAX_TRAIN_TIMESTEPS)?,
+            keeps_steps_offset: false,
             set_alpha_to_one: fields.flag("set_alpha_to_one")?,
             rescale_betas_zero_snr: fields.flag("rescale_betas_zero_snr")?,
             use_karras_sigmas: fields.flag("use_karras_sigmas")?,

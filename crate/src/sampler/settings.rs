@@ -107,7 +107,7 @@ impl Settings {
             trained_betas: config.trained_betas.clone(),
             prediction_type: config.prediction_type.unwrap_or(PredictionType::Epsilon),
             timestep_spacing: config.timestep_spacing.unwrap_or(family.timestep_spacing),
-            steps_offset: steps_offset(class, stable_ddim, config.steps_offset),
+            steps_offset: steps_offset(config, stable_ddim),
             set_alpha_to_one: !stable_ddim && config.set_alpha_to_one.unwrap_or(family.set_alpha_to_one),
             rescale_betas_zero_snr: config.rescale_betas_zero_snr.unwrap_or(false)
                 && kind != SamplerKind::Pndm,
@@ -192,10 +192,11 @@ fn chosen_kind(
     }
 }
 
-/// Diffusers' `StableDiffusionPipeline` sets every scheduler's offset to 1; its latent consistency pipeline does not.
-/// DDIM in place of another scheduler is meant as Stable Diffusion's own DDIM config has it.
-fn steps_offset(class: Option<&str>, stable_ddim: bool, configured: Option<usize>) -> usize {
-    if class == Some("LCMScheduler") && !stable_ddim { configured.unwrap_or(0) } else { 1 }
+/// Diffusers' `StableDiffusionPipeline` sets every scheduler's offset to 1; its SDXL and latent consistency pipelines do
+/// not. DDIM in place of a latent consistency scheduler is meant as Stable Diffusion's own DDIM config has it.
+fn steps_offset(config: &SchedulerConfig, stable_ddim: bool) -> usize {
+    let is_lcm = config.class_name.as_deref() == Some("LCMScheduler");
+    if config.keeps_steps_offset || (is_lcm && !stable_ddim) { config.steps_offset.unwrap_or(0) } else { 1 }
 }
 
 /// Fails on a field that asks the algorithm for something it does not do here.
@@ -247,4 +248,40 @@ pub(super) fn check_steps(steps: usize, limit: usize, limit_name: &str) -> Resul
     }
     let reason = format!("must be from 1 to the model's {limit_name} of {limit}, not {steps}");
     Err(Error::Parameter { name: "steps".into(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pipelines_of_stable_diffusion_set_the_offset() {
+        let (euler, ddim, lcm) = ("EulerDiscreteScheduler", "DDIMScheduler", "LCMScheduler");
+        for (class, kind, keeps_steps_offset, steps_offset, expected) in [
+            (euler, None, false, None, 1),
+            (euler, None, false, Some(0), 1),
+            (euler, None, true, None, 0),
+            (euler, None, true, Some(0), 0),
+            (euler, None, true, Some(1), 1),
+            (euler, Some(SamplerKind::Ddim), true, Some(0), 0),
+            (euler, Some(SamplerKind::Ddim), false, Some(0), 1),
+            (ddim, None, true, None, 0),
+            (lcm, None, false, None, 0),
+            (lcm, Some(SamplerKind::Euler), false, Some(0), 0),
+            (lcm, Some(SamplerKind::Ddim), false, Some(0), 1),
+        ] {
+            let class_name = Some(class.to_owned());
+            let config = SchedulerConfig {
+                class_name,
+                steps_offset,
+                keeps_steps_offset,
+                ..SchedulerConfig::default()
+            };
+            let settings = Settings::resolve(kind, &config).unwrap();
+            assert_eq!(
+                settings.steps_offset, expected,
+                "{class} {kind:?} {keeps_steps_offset} {steps_offset:?}"
+            );
+        }
+    }
 }
