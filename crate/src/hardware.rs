@@ -16,7 +16,7 @@ use crate::kernel::memory;
 use crate::kernel::rehearsal::Pipeline;
 use crate::kernel::self_test;
 use crate::kernel::strategy::Adapter;
-use crate::kernel::tune::{self, Table};
+use crate::kernel::tune::Table;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,10 +94,10 @@ impl Hardware {
         }
     }
 
-    /// Opens the device of `choice`. `faults` collects what goes wrong outside of calls.
+    /// Opens the device of `choice`. `faults` collects what goes wrong outside of calls. A process opens the GPU once.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] when a GPU is asked for and none can be opened.
+    /// [`Error::NoAdapter`] when a GPU is asked for and none can be opened, or it was opened before.
     pub async fn open(choice: Choice, faults: Faults) -> Result<Self> {
         if choice == Choice::Cpu {
             return Ok(Self::cpu());
@@ -120,8 +120,6 @@ impl Hardware {
         let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
         let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
         Adapter { software: hardware.is_software(), f16: false, subgroup }.make_current();
-        // Those of a device that was opened before.
-        tune::choose(&hardware.strategies());
         Ok(hardware)
     }
 

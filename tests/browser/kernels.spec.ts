@@ -11,7 +11,7 @@ test("every kernel agrees with its CPU twin", async ({ page }) => {
     return route.fulfill({ path: `${BINDINGS}/${name}` });
   });
   await page.goto(site("scripted", "icon.svg"));
-  const differences = await page.evaluate(
+  const { differences, device, f16, hasF16 } = await page.evaluate(
     async (address) => {
       const { default: init, Engine } = await import(address);
       await init();
@@ -21,11 +21,14 @@ test("every kernel agrees with its CPU twin", async ({ page }) => {
         const requiredFeatures = [...(descriptor?.requiredFeatures ?? []), "subgroups" as GPUFeatureName];
         return requestDevice.call(this, { ...descriptor, requiredFeatures });
       };
-      // SwiftShader's subgroups are of four invocations.
-      const engine = await Engine.create("gpu", true, 4);
-      return engine.selfTest() as Promise<string[]>;
+      const hasF16 = (await navigator.gpu.requestAdapter())?.features.has("shader-f16");
+      // SwiftShader's subgroups are of four invocations. It has no f16, which is asked for all the same.
+      const engine = await Engine.create("gpu", true, 4, true);
+      const differences: string[] = await engine.selfTest();
+      return { differences, device: engine.device, f16: engine.f16, hasF16 };
     },
     site("scripted", "pkg/easel.js"),
   );
   expect(differences).toEqual([]);
+  expect({ device, f16 }).toEqual({ device: "gpu", f16: hasF16 });
 });

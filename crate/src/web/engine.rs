@@ -14,7 +14,7 @@ use super::log_faults;
 use super::run::Run;
 use super::source::{JsSource, model_source};
 use crate::error::Error;
-use crate::hardware::{Choice, Faults, Hardware};
+use crate::hardware::{Choice, Hardware};
 use crate::pipeline::{Description, Given, InitImage, Loading, Pipeline, Preparation, Request};
 use crate::sampler::SamplerKind;
 use crate::weights::Prefer;
@@ -24,6 +24,7 @@ use crate::{pipeline, prompt};
 #[wasm_bindgen]
 pub struct Engine {
     hardware: Rc<Hardware>,
+    f16: bool,
     canvas: Rc<RefCell<Option<Canvas>>>,
     pipeline: Option<Rc<Pipeline>>,
 }
@@ -133,9 +134,10 @@ struct RequestFields {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Opens the device, "gpu" or "cpu". The page decides which, and says whether the GPU is software, and of how many
-    /// invocations its smallest subgroups are that devices may use: wgpu knows neither in a browser. With `f16`, activations are kept, and products may be computed, in that
-    /// precision, where the GPU has it.
+    /// Opens the device, "gpu" or "cpu", which a worker can do once. The page decides which, and says whether the GPU is
+    /// software, and of how many invocations its smallest subgroups are that devices may use: wgpu knows neither in a
+    /// browser. With `f16`, activations are kept, and products may be computed, in that precision, where the GPU has it:
+    /// [`Engine::f16`] says whether.
     ///
     /// # Errors
     /// An `Error` with code `no_adapter` or `bad_parameter`.
@@ -147,17 +149,13 @@ impl Engine {
     ) -> Result<Self, JsValue> {
         console_error_panic_hook::set_once();
         let choice: Choice = device.parse().map_err(|error| to_js(&error))?;
-        let faults = Faults::default();
-        log_faults::install(faults.clone());
-        let hardware = Hardware::open(choice, faults).await.map_err(|error| to_js(&error))?;
+        let hardware = Hardware::open(choice, log_faults::install()).await.map_err(|error| to_js(&error))?;
         if software == Some(true) {
             hardware.assume_software();
         }
         hardware.assume_subgroups(subgroup.unwrap_or_default());
-        if f16 == Some(true) {
-            hardware.allow_f16().map_err(|error| to_js(&error))?;
-        }
-        Ok(Self { hardware: Rc::new(hardware), canvas: Rc::default(), pipeline: None })
+        let f16 = f16 == Some(true) && hardware.allow_f16().is_ok();
+        Ok(Self { hardware: Rc::new(hardware), f16, canvas: Rc::default(), pipeline: None })
     }
 
     /// "gpu" or "cpu".
@@ -172,6 +170,13 @@ impl Engine {
     #[must_use]
     pub fn adapter(&self) -> String {
         self.hardware.name().to_owned()
+    }
+
+    /// Whether it keeps activations in f16.
+    #[wasm_bindgen(getter)]
+    #[must_use]
+    pub fn f16(&self) -> bool {
+        self.f16
     }
 
     /// Draws to `canvas` from now on.

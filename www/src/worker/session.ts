@@ -44,7 +44,7 @@ export class Session {
     await startEngine(params.engineFiles);
     const { engine, decision } = await createEngine(params.device, params.f16);
     this.#engine = engine;
-    this.#adapter = `${decision.adapter ?? ""} ${params.f16 ? "f16" : "f32"}`;
+    this.#adapter = `${decision.adapter ?? ""} ${engine.f16 ? "f16" : "f32"}`;
     engine.adoptStrategies(await keptStrategies(this.#adapter));
     const options = { ...USUAL, token: params.token, signal, emit };
     const published = providerOf(new URL(params.model), params.files, options);
@@ -175,8 +175,6 @@ async function createEngine(
     const { device, software, subgroup } = decision;
     return { engine: await Engine.create(device, software, subgroup, f16), decision };
   } catch (error) {
-    // A GPU without f16 draws as well.
-    if (f16) return createEngine(choice, false);
     if (choice !== "auto" || decision.device === "cpu") throw error;
     const device: Device = "cpu";
     const reason = `the graphics adapter could not be used (${error instanceof Error ? error.message : error})`;
