@@ -67,11 +67,9 @@ test("a LoRA changes pictures while the prompt asks for it, and leaves no trace"
   await expect(prompt).toHaveValue("a red fox <lora:sd1-kohya:0.8>");
   expect((await picture(easel)).equals(styled), "one again").toBe(true);
 
-  await page
-    .getByRole("listitem")
-    .filter({ hasText: "sd1-kohya" })
-    .getByRole("button", { name: "Delete" })
-    .click();
+  const row = page.getByRole("listitem").filter({ hasText: "sd1-kohya" });
+  await row.getByRole("button", { name: "Delete" }).click();
+  await row.getByRole("button", { name: "Delete for good?" }).click();
   await expect(prompt).toHaveValue("a red fox");
   expect((await picture(easel)).equals(plain), "deleted").toBe(true);
   await prompt.fill("a red fox <lora:sd1-kohya>");
