@@ -133,8 +133,8 @@ impl Hardware {
         Adapter { subgroup: size, ..Adapter::current() }.make_current();
     }
 
-    /// Keeps a UNet's activations in f16 from now on, and lets products be computed in f16, with sums in f32, where that is
-    /// faster: pictures differ slightly. To be called before [`Self::adopt_strategies`], and before a run begins.
+    /// Keeps a UNet's activations in f16 from now on, and lets their products be computed in f16, with sums in f32, where
+    /// that is faster: pictures differ slightly. To be called before [`Self::adopt_strategies`], and before a run begins.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a device without f16.

@@ -309,13 +309,9 @@ pub fn subgroup_shader_sources() -> Vec<(String, String)> {
 pub fn f16_shader_sources() -> Vec<(String, String)> {
     let all = [&Strategy::ALL[..], &Strategy::ALL_F16].concat();
     sources([
-        linear::variants(Storage::F32, &Strategy::ALL_F16),
-        conv2d::variants(Storage::F32, &Strategy::ALL_F16),
-        attention::variants(Storage::F32, |strategy| strategy.is_f16()),
         linear::variants(Storage::F16, &all),
         conv2d::variants(Storage::F16, &all),
-        attention::variants(Storage::F16, |strategy| strategy.is_f16()),
-        attention::variants(Storage::F16, |strategy| strategy.lanes() == 0 && !strategy.is_f16()),
+        attention::variants(Storage::F16, |strategy| strategy.lanes() == 0),
         group_norm::variants(Storage::F16),
         layer_norm::variants(Storage::F16),
         geglu::variants(Storage::F16),

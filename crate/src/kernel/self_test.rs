@@ -195,12 +195,9 @@ fn tensor<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tens
 #[must_use]
 pub fn f16_cases() -> Vec<Case> {
     let quants = [None, Some(Quant::Q4)];
-    let products = || {
-        let products = strategy_cases(&Strategy::ALL_F16, &quants).into_iter().chain(attention_cases(true));
-        products.map(|case| Case { f16_products: true, ..case })
-    };
-    let stored = activation_cases(&quants).into_iter().chain(products()).map(Case::stored_in_f16);
-    products().chain(stored).collect()
+    let products = strategy_cases(&Strategy::ALL_F16, &quants).into_iter().chain(attention_cases(true));
+    let products = products.map(|case| Case { f16_products: true, ..case });
+    activation_cases(&quants).into_iter().chain(products).map(Case::stored_in_f16).collect()
 }
 
 fn group_norm_cases() -> Vec<Case> {

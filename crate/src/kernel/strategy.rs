@@ -136,11 +136,6 @@ impl Adapter {
         result
     }
 
-    /// Computes `work` in f32, whatever was allowed: for activations that f16 cannot hold.
-    pub fn in_f32<T>(work: impl FnOnce() -> T) -> T {
-        Self { f16: false, ..Self::current() }.during(work)
-    }
-
     /// Invocations of a workgroup, of which GPUs want `usual` ones. Software runs a workgroup on one thread, and its
     /// invocations by turns from barrier to barrier: as few as a CPU's vector has lanes keep all threads busy, and none
     /// waits for others.
@@ -319,15 +314,17 @@ impl Product {
         std::iter::once(usual).chain(others).collect()
     }
 
-    /// All strategies that there are shaders for.
+    /// All strategies that there are shaders for. Those that round to f16 are for activations that are kept so.
     #[must_use]
     pub fn strategies(&self) -> Vec<Strategy> {
-        match self.operation {
+        let mut all = match self.operation {
             Operation::Attention => attention::strategies(self.n),
             Operation::Linear | Operation::Conv2d => {
                 [&Strategy::ALL[..], &Strategy::ALL_SUBGROUP, &Strategy::ALL_F16].concat()
             }
-        }
+        };
+        all.retain(|strategy| self.storage == Storage::F16 || !strategy.is_f16());
+        all
     }
 
     /// Whether it could be worth a measurement.

@@ -6,7 +6,6 @@ use burn::tensor::{Tensor, TensorData};
 use super::run::planes;
 use super::{InitImage, Pipeline};
 use crate::error::Result;
-use crate::kernel::strategy::Adapter;
 use crate::model::vae::{LatentDistribution, VaeEncoder};
 use crate::random::TorchGenerator;
 use crate::sampler::Sampler;
@@ -112,7 +111,7 @@ impl Pipeline {
         let (height, width) = (height * factor, width * factor);
         let picture = TensorData::new(pixels, [1, height * width, 3]);
         let picture = Tensor::from_data(picture, self.hardware.device());
-        let moments = Adapter::in_f32(|| encoder.forward(picture, height, width));
+        let moments = encoder.forward(picture, height, width);
         let [_, _, channels] = moments.dims();
         let moments = planes(&self.hardware.read(moments).await?, channels);
         Ok(LatentDistribution::new(&moments, encoder.config()))

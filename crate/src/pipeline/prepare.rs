@@ -11,7 +11,6 @@ use super::run::combine;
 use super::{Pipeline, PromptEmbeds, Request};
 use crate::error::Result;
 use crate::kernel::rehearsal::{Rehearsal, rehearse};
-use crate::kernel::strategy::Adapter;
 use crate::kernel::{blend, to_rgb, tune};
 use crate::model::embeddings;
 use crate::model::unet::UNet2DConditionModel;
@@ -198,7 +197,7 @@ impl Pipeline {
         let encoder = self.vae_encoder().await?;
         let (height, width) = self.picture_size(shape);
         let picture = Tensor::zeros([1, height * width, 3], self.hardware.device());
-        let seen = rehearse(|| drop(Adapter::in_f32(|| encoder.forward(picture, height, width))));
+        let seen = rehearse(|| drop(encoder.forward(picture, height, width)));
         self.hardware.free_unused();
         Ok(seen)
     }
@@ -240,7 +239,7 @@ impl Pipeline {
         let (height, width) = self.picture_size(shape);
         Ok(rehearse(|| {
             let latents = self.blank_latents(shape);
-            let picture = Adapter::in_f32(|| vae.forward(latents, shape.height, shape.width));
+            let picture = vae.forward(latents, shape.height, shape.width);
             let picture = to_rgb(picture, &self.picture_map);
             if shape.mask != Mask::None {
                 let mask = Tensor::zeros([1, height * width, 1], self.hardware.device());

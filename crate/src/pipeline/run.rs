@@ -10,7 +10,6 @@ use super::kept::{Kept, overlay};
 use super::plan::Plan;
 use super::{Given, InitImage, Numbers, Pipeline, PromptEmbeds, Request};
 use crate::error::{Error, Result};
-use crate::kernel::strategy::Adapter;
 use crate::kernel::{Storage, sampler_step, to_rgb};
 use crate::model::embeddings;
 use crate::model::unet::{RunInputs, UNet2DConditionModel};
@@ -312,8 +311,7 @@ impl Run {
         }
         // The UNet's activations are of no use to the decoder, whose own are the largest of a run.
         pipeline.hardware.free_unused();
-        // In f32 always: SDXL's decoder overflows f16.
-        let decoded = Adapter::in_f32(|| vae.forward(self.sample.clone(), *height, *width));
+        let decoded = vae.forward(self.sample.clone(), *height, *width);
         let mut picture = to_rgb(decoded.clone(), &pipeline.picture_map);
         if let Some(init_image) = init_image {
             picture = overlay(picture, init_image);

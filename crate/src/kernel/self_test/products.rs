@@ -200,7 +200,8 @@ pub(super) fn attention_cases(f16: bool) -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (b, queries, keys, heads, d) in shapes {
-        let (operation, storage) = (Operation::Attention, Storage::F32);
+        // Which has the strategies of both.
+        let (operation, storage) = (Operation::Attention, Storage::F16);
         let strategies = Product { operation, quant: None, storage, rows: 1, k: 1, n: d }.strategies();
         let lanes = Adapter::current().subgroup;
         let strategies =

@@ -287,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_in_f32_is_computed_in_f32() {
+        let adapter = Adapter { f16: true, ..Adapter::default() };
+        for operation in [Operation::Linear, Operation::Conv2d, Operation::Attention] {
+            let product = Product { operation, n: 64, ..product(4096).0 };
+            let rounds = |storage| {
+                let candidates = Product { storage, ..product }.candidates(adapter);
+                candidates.into_iter().any(Strategy::is_f16)
+            };
+            assert!(rounds(Storage::F16) && !rounds(Storage::F32), "{operation:?}");
+        }
+    }
+
+    #[test]
     fn a_product_comes_before_attention() {
         let attention = Product { operation: Operation::Attention, rows: 1 << 15, n: 40, ..product(1).0 };
         let small = product(64);
