@@ -76,6 +76,21 @@ fn a_pack_draws_what_quality_measures() {
     assert_eq!(report["prompts"][0]["prompt"], "a red fox");
 }
 
+/// On a GPU both are computed in the ways that were measured, which the next call knows.
+#[test]
+fn quality_is_measured_as_pictures_are_drawn() {
+    let folder = Easel::with_model("quality-gpu", "sd1");
+    fs::write(folder.path("prompts.txt"), "a red fox\n").expect("a file");
+    let [model, prompts, cache] =
+        ["model", "prompts.txt", "cache"].map(|name| folder.path(name).to_string_lossy().into_owned());
+    let options =
+        ["--model", &model, "--quant", "q8", "--prompts", &prompts, "--steps", "1", "--device", "gpu"];
+    command::run_with(&[&["quality"], &options[..]].concat(), &[("XDG_CACHE_HOME", &cache)]).success();
+    let kept = fs::read_dir(folder.path("cache/easel")).expect("the cache").flatten();
+    let tables: Vec<String> = kept.map(|entry| fs::read_to_string(entry.path()).expect("a table")).collect();
+    assert!(tables.len() == 1 && tables[0].contains("\"q8\""), "{tables:?}");
+}
+
 /// The goals of `docs/quantization.md`; the table there is about 15 and 7 dB better.
 #[test]
 fn pictures_of_the_bundled_model_stay_what_they_were() {

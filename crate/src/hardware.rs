@@ -134,7 +134,8 @@ impl Hardware {
     }
 
     /// Keeps a UNet's activations in f16 from now on, and lets their products be computed in f16, with sums in f32, where
-    /// that is faster: pictures differ slightly. To be called before [`Self::adopt_strategies`], and before a run begins.
+    /// that is faster: pictures differ slightly. What [`Self::adopt_strategies`] took over is forgotten. To be called before
+    /// a run begins.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a device without f16.
@@ -145,6 +146,7 @@ impl Hardware {
             return Err(Error::Parameter { name: "precision".into(), reason });
         }
         Adapter { f16: true, ..Adapter::current() }.make_current();
+        self.adopt_strategies("");
         Ok(())
     }
 

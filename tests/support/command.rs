@@ -41,8 +41,13 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 
 /// Runs `easel` with `arguments` and the access token of a hub in its environment.
 pub(crate) fn run_with_token(arguments: &[&str], token: &str) -> Output {
+    run_with(arguments, &[("HF_TOKEN", token)])
+}
+
+/// Runs `easel` with `arguments` and variables of the environment.
+pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_easel"));
-    let output = command.args(arguments).env("HF_TOKEN", token).output().expect("easel starts");
+    let output = command.args(arguments).envs(variables.iter().copied()).output().expect("easel starts");
     Output {
         status: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

@@ -97,7 +97,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
 }
 
 /// Tunes and compiles, and keeps what was measured for the next call.
-async fn prepare(pipeline: &Pipeline, request: &Request, bar: &ProgressBar) -> Result<()> {
+pub(super) async fn prepare(pipeline: &Pipeline, request: &Request, bar: &ProgressBar) -> Result<()> {
     let known = pipeline.hardware().strategies().entries().len();
     let show = |preparation| {
         let (message, done, total) = match preparation {

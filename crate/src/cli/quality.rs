@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use easel::error::{Error, Result};
-use easel::hardware::{Faults, Hardware};
+use easel::hardware::Hardware;
 use easel::pipeline::{Description, Given, Part, Pipeline, Request, Run};
 use easel::quantization::{Layout, Policy, Quant};
 use easel::weights::pack::{Overlay, pack_part, packing};
@@ -16,8 +16,8 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::files::open_model;
-use super::generate::progress_bar;
-use super::{Precision, Quality};
+use super::generate::{prepare, progress_bar};
+use super::{Precision, Quality, tune};
 use comparison::{Comparison, Outcome, compare, mean};
 
 /// What all runs have in common.
@@ -54,7 +54,7 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
         prompts: read_prompts(&options.prompts)?,
         parts: parts.collect(),
         source,
-        hardware: Rc::new(Hardware::open(options.device, Faults::default()).await?),
+        hardware: Rc::new(tune::open(options.device, Precision::F32).await?),
         bar: progress_bar(),
     };
     let reference = session.outcomes(Box::new(session.source.clone()), "f32").await?;
@@ -67,6 +67,7 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
     };
     if options.precision == Precision::F16 {
         session.hardware.allow_f16()?;
+        tune::adopt(&session.hardware);
     }
     let found = session.outcomes(source, options.quant.as_ref().map_or("f16", Policy::name)).await?;
     session.bar.finish_and_clear();
@@ -93,15 +94,16 @@ impl Session<'_> {
         Ok(Overlay { model: self.source.clone(), files })
     }
 
-    /// Draws every prompt.
+    /// Draws every prompt, computed as `easel generate` computes it.
     async fn outcomes(&self, source: Box<dyn Source>, label: &str) -> Result<Vec<Outcome>> {
         let pipeline = Pipeline::load(source, Rc::clone(&self.hardware), Prefer::Full, |_| {}).await?;
         let pipeline = Rc::new(pipeline);
         let mut outcomes = Vec::with_capacity(self.prompts.len());
         for (i, prompt) in self.prompts.iter().enumerate() {
+            let request = self.request(&pipeline, prompt, i as u64 + 1);
+            prepare(&pipeline, &request, &self.bar).await?;
             self.bar.set_message(format!("{label}: {}/{}", i + 1, self.prompts.len()));
             self.bar.tick();
-            let request = self.request(&pipeline, prompt, i as u64 + 1);
             let mut run = Run::start(Rc::clone(&pipeline), request).await?;
             let unet = run.model_output().await?;
             while run.step().await?.is_some() {}

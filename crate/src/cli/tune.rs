@@ -21,9 +21,14 @@ pub(super) async fn open(choice: Choice, precision: Precision) -> Result<Hardwar
     if precision == Precision::F16 {
         hardware.allow_f16()?;
     }
-    let text = file(&hardware).and_then(|path| std::fs::read_to_string(path).ok());
-    hardware.adopt_strategies(&text.unwrap_or_default());
+    adopt(&hardware);
     Ok(hardware)
+}
+
+/// Takes over what was measured on a device before, in its precision.
+pub(super) fn adopt(hardware: &Hardware) {
+    let text = file(hardware).and_then(|path| std::fs::read_to_string(path).ok());
+    hardware.adopt_strategies(&text.unwrap_or_default());
 }
 
 /// Keeps the measurements of `hardware`. Where that cannot be done, they are made again.
