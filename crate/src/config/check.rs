@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 pub(super) const MAX_CHANNELS: usize = 8192;
 pub(super) const MAX_STAGES: usize = 8;
 pub(super) const MAX_LAYERS: usize = 64;
+/// Of a wider head no tile fits in the workgroup memory that every adapter has.
+const MAX_HEAD_CHANNELS: usize = 1024;
 
 /// The checks of one file.
 pub(super) struct Check<'a> {
@@ -60,6 +62,19 @@ impl Check<'_> {
             return Ok(());
         }
         self.fail(field, format!("is {value}, which does not divide {channels} channels"))
+    }
+
+    /// So many heads of an attention share `channels`.
+    pub(super) fn heads(&self, field: &str, heads: usize, channels: usize) -> Result<()> {
+        self.divides(field, heads, channels)?;
+        let width = channels / heads;
+        if width <= MAX_HEAD_CHANNELS {
+            return Ok(());
+        }
+        self.fail(
+            field,
+            format!("leads to a head of {width} channels; Easel runs {MAX_HEAD_CHANNELS} at most"),
+        )
     }
 
     /// Every class of a list is one of `known`, and the list has the right length.

@@ -100,7 +100,7 @@ impl Config for ClipTextConfig {
         check.between("num_hidden_layers", self.num_hidden_layers, 1, MAX_LAYERS)?;
         // Room for a begin, a word and an end.
         check.between("max_position_embeddings", self.max_position_embeddings, 3, 4096)?;
-        check.divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
+        check.heads("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         check.positive("layer_norm_eps", self.layer_norm_eps)
     }
 }
@@ -144,6 +144,7 @@ mod tests {
             ("projection_dim", "0"),
             ("num_attention_heads", "7"),
             ("num_attention_heads", "0"),
+            ("num_attention_heads", "1, \"hidden_size\": 1028"),
             ("num_hidden_layers", "65"),
             ("max_position_embeddings", "2"),
             ("max_position_embeddings", "1e9"),

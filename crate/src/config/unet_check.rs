@@ -127,7 +127,7 @@ impl UNet2DConditionConfig {
             check.divides("norm_num_groups", self.norm_num_groups, self.channels(stage))?;
             let mid = stage + 1 == stages && self.mid_attends();
             if self.down_attends(stage) || self.up_attends(stage) || mid {
-                check.divides(heads, self.heads(stage), self.channels(stage))?;
+                check.heads(heads, self.heads(stage), self.channels(stage))?;
             }
         }
         Ok(())

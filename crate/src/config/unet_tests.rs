@@ -108,6 +108,7 @@ fn what_is_not_implemented_is_refused_by_name() {
         ("cross_attention_dim", "[768, 768, 768, 1024]"),
         ("attention_head_dim", "7"),
         ("attention_head_dim", "0"),
+        ("attention_head_dim", "1"),
         ("attention_head_dim", "[8, 8]"),
         ("num_attention_heads", "[3, 8, 8, 8]"),
         ("norm_num_groups", "33"),

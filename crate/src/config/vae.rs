@@ -84,7 +84,11 @@ impl Config for AutoencoderKLConfig {
         check.absent("latents_mean", self.latents_mean.as_ref())?;
         check.absent("latents_std", self.latents_std.as_ref())?;
         let groups = |&channels| check.divides("norm_num_groups", self.norm_num_groups, channels);
-        self.block_out_channels.iter().try_for_each(groups)
+        self.block_out_channels.iter().try_for_each(groups)?;
+        match self.block_out_channels.last() {
+            Some(&channels) if self.mid_block_add_attention => check.heads("block_out_channels", 1, channels),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -280,6 +284,10 @@ mod tests {
             let error = load(&text).expect_err(field).to_string();
             assert!(error.starts_with(&format!("vae/config.json: field `{field}`")), "{error}");
         }
+        let wide = SD.replace("512, 512]", "512, 1056]");
+        let error = load(&wide).expect_err("a wide head").to_string();
+        assert!(error.contains("field `block_out_channels`") && error.contains("1056"), "{error}");
+        assert!(load(&wide.replacen('{', "{\"mid_block_add_attention\": false, ", 1)).is_ok());
         let tiny = [
             ("num_decoder_blocks", "[1]"),
             ("decoder_block_out_channels", "[64, 64, 64, 32]"),

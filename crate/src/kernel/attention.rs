@@ -56,8 +56,10 @@ const REGISTER_LANES: u32 = 40;
 const TILED_LANES: u32 = 10;
 /// With fewer lanes in all, its invocations read more from a tile than they compute.
 const LEAST_TILED_LANES: u32 = 8;
-/// Most bytes of workgroup memory for a tile of keys.
+/// Most bytes of workgroup memory for a tile of keys, but for one of four keys.
 const TILE_BYTES: u32 = 8 << 10;
+/// Workgroup memory that every adapter has.
+const MOST_BYTES: u32 = 16 << 10;
 /// Invocations that a query may be split over.
 const SPLITS: [u32; 5] = [1, 2, 4, 8, 16];
 
@@ -108,10 +110,15 @@ pub(super) fn usual_strategy(d: usize, adapter: Adapter) -> Strategy {
     }
 }
 
+/// Tiles that fit in workgroup memory, for heads of up to 1024 channels: the fewest invocations to a query that have room
+/// for its lanes, or else the most that there can be.
 fn usual_tiles(d: usize) -> Strategy {
     let (lanes, _) = lanes(d);
-    let fits = |split: &u32| lanes.is_multiple_of(*split) && lanes / split <= TILED_LANES;
-    let split = SPLITS.into_iter().find(fits).unwrap_or(1);
+    let possible =
+        |split: &u32| lanes.is_multiple_of(*split) && Tiles::new(d, [*split, 1], false).bytes <= MOST_BYTES;
+    let mut splits = SPLITS.into_iter().filter(possible);
+    let fitting = splits.clone().find(|split| lanes / split <= TILED_LANES);
+    let split = fitting.or_else(|| splits.next_back()).unwrap_or(1);
     Strategy::AttentionTiled { split, queries: 1, f16: false }
 }
 
@@ -123,6 +130,28 @@ fn register_queries(lanes: u32) -> u32 {
 /// The largest that is not above `n`, which is not 0.
 fn largest_power_of_two(n: u32) -> u32 {
     1 << n.max(1).ilog2()
+}
+
+/// Sizes of a workgroup of the tiled kernel.
+struct Tiles {
+    invocations: u32,
+    /// Groups of four keys of a tile.
+    fours: u32,
+    /// Of workgroup memory.
+    bytes: u32,
+}
+
+impl Tiles {
+    fn new(d: usize, [split, queries]: [u32; 2], f16: bool) -> Self {
+        let (lanes, vector) = lanes(d);
+        // Those of one query each, over the queries: the scores that invocations exchange then fit beside a tile.
+        let invocations = ((WORKGROUP * split).min(MOST_INVOCATIONS) / queries).max(split);
+        let value_bytes = if f16 { 2 } else { 4 };
+        let four_keys = 4 * lanes * value_bytes * if vector { 4 } else { 1 };
+        let fours = (TILE_BYTES / four_keys).clamp(1, 2);
+        let score_bytes = if split > 1 { 16 * queries * fours * invocations } else { 0 };
+        Self { invocations, fours, bytes: fours * four_keys + score_bytes }
+    }
 }
 
 /// How many queries a workgroup computes, and the shader.
@@ -165,16 +194,13 @@ impl Kernel {
 
     fn tiled(storage: Storage, [split, queries]: [u32; 2], f16: bool, d: usize, causal: bool) -> Self {
         let (lanes, vector) = lanes(d);
-        // Those of one query each, over the queries: the scores that invocations exchange then fit beside a tile.
-        let invocations = ((WORKGROUP * split).min(MOST_INVOCATIONS) / queries).max(split);
-        let value_bytes = if f16 { 2 } else { 4 };
-        let four_keys = 4 * lanes * value_bytes * if vector { 4 } else { 1 };
+        let Tiles { invocations, fours, .. } = Tiles::new(d, [split, queries], f16);
         let defines = [
             ("WG_X", invocations),
             ("ROWS", queries),
             ("SPLIT", split),
             ("OWN", lanes / split),
-            ("FOURS", (TILE_BYTES / four_keys).clamp(1, 2)),
+            ("FOURS", fours),
             ("VECTOR", vector.into()),
             ("CAUSAL", causal.into()),
             ("F16", f16.into()),
@@ -280,4 +306,33 @@ pub(super) fn flex(
         }
     }
     cpu::tensor(y, [b, queries, channels])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_of_every_head_fit_in_workgroup_memory() {
+        for d in 1..=1024 {
+            for strategy in strategies(d) {
+                let Strategy::AttentionTiled { split, queries, f16 } = strategy else { continue };
+                assert!(lanes(d).0.is_multiple_of(split));
+                let bytes = Tiles::new(d, [split, queries], f16).bytes;
+                assert!(bytes <= MOST_BYTES, "{strategy} for heads of {d} takes {bytes} bytes");
+            }
+        }
+        assert!(Tiles::new(1028, [1, 1], false).bytes > MOST_BYTES);
+    }
+
+    #[test]
+    fn a_head_is_split_as_far_as_it_can_be() {
+        let split = |d| match usual_tiles(d) {
+            Strategy::AttentionTiled { split, .. } => split,
+            other => panic!("{other}"),
+        };
+        // 22, 26 and 192 lanes, which no split makes ten of; of the widest head only a tile fits.
+        let heads = [40, 64, 512, 88, 104, 768, 1024];
+        assert_eq!(heads.map(split), [1, 2, 16, 2, 2, 16, 1]);
+    }
 }
