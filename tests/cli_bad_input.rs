@@ -41,7 +41,7 @@ fn edit_bytes(file: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
 fn spoil(file: &Path, tensor: &str) {
     let mut start = 0;
     edit_header(file, |header| {
-        start = header[tensor]["data_offsets"][0].as_u64().expect("an offset") as usize
+        start = header[tensor]["data_offsets"][0].as_u64().expect("an offset") as usize;
     });
     edit_bytes(file, |bytes| {
         let length = u64::from_le_bytes(*bytes.first_chunk().expect("a length")) as usize;
