@@ -1,14 +1,9 @@
 // The forms that chunks are kept in, and what becomes of chunks that cannot be read.
-import { randomBytes } from "node:crypto";
-import type { BrowserContext, Worker } from "@playwright/test";
 import { HeldChunks } from "../../www/src/worker/held_chunks.ts";
 import { expect, test } from "./easel_page.ts";
-import { type Fault, FaultServer, type Hosted, type Mounted, sha256 } from "./fault_server.ts";
+import { FaultServer, sha256 } from "./fault_server.ts";
+import { befall, CHUNK, complete, hashOfWeights, model, testWithModel, UNET } from "./kept_model.ts";
 import { Lane } from "./trials.ts";
-
-/** Two of its parts and a bit, so that a chunk has several hashes. */
-const CHUNK = (1 << 20) + 1000;
-const UNET = "unet/diffusion_pytorch_model.safetensors";
 
 /** What the browser of the test does with chunks; runs in the worker. */
 const BROWSERS: { name: string; kept: string; prepare: () => void }[] = [
@@ -79,54 +74,6 @@ const BROWSERS: { name: string; kept: string; prepare: () => void }[] = [
   },
 ];
 
-/** On a hub, which has no chunks of its own. */
-function model(): Hosted & { weights: Buffer } {
-  const index = { _class_name: "StableDiffusionPipeline", unet: ["diffusers", "UNet2DConditionModel"] };
-  const weights = randomBytes(3 * CHUNK + 5);
-  const files = new Map([
-    ["model_index.json", Buffer.from(JSON.stringify(index))],
-    ["unet/config.json", Buffer.from("{}")],
-    [UNET, weights],
-  ]);
-  return { kind: "hub", files, faults: new Map(), weights };
-}
-
-interface Host {
-  server: FaultServer;
-  hosted: ReturnType<typeof model>;
-  mounted: Mounted;
-  address: string;
-  worker: Worker;
-  context: BrowserContext;
-}
-
-/** A test with a model on a host and the worker of a laboratory. */
-function testWithModel(title: string, run: (host: Host) => Promise<void>): void {
-  test(title, async ({ context }) => {
-    const server = new FaultServer();
-    await server.open();
-    try {
-      const hosted = model();
-      const mounted = server.mount("kept/model", hosted);
-      const worker = await new Lane(context).worker();
-      await run({ server, hosted, mounted, address: server.address("kept/model"), worker, context });
-    } finally {
-      server.close();
-    }
-  });
-}
-
-/** Lets `fault` befall `count` answers with a body, after so many that are right. */
-const befall = ({ hosted, answers }: Mounted, fault: Fault, count = 100, right = 0) => {
-  for (let at = 0; at < count; at += 1) hosted.faults.set(`any ${answers + right + at}`, fault);
-};
-
-const complete = (worker: Worker, address: string, size = CHUNK) =>
-  worker.evaluate(([to, chunk]) => lab.complete(to, chunk), [address, size] as const);
-
-const hashOfWeights = async (worker: Worker, address: string) =>
-  (await worker.evaluate(([to, size]) => lab.hashes(to, size), [address, CHUNK] as const))[UNET];
-
 for (const { name, kept, prepare } of BROWSERS) {
   testWithModel(
     `a browser that keeps ${name}: a damaged chunk is fetched anew, and nothing else`,
@@ -137,7 +84,7 @@ for (const { name, kept, prepare } of BROWSERS) {
       const requests = mounted.seen.length;
       expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
       expect(mounted.seen.slice(requests).filter(({ path }) => path.endsWith(UNET))).toEqual([]);
-      // In its last part, of which it has a hash of its own.
+      // In its last part.
       const damage = [address, UNET, 1, CHUNK - 1] as const;
       await worker.evaluate(([to, path, index, at]) => lab.damage(to, path, [index], at), damage);
       const sent = mounted.sent;
@@ -277,88 +224,6 @@ testWithModel("what is kept already is not gone through after a pause", async ({
   // The two other files are whole.
   expect(told).toBe(1);
 });
-
-/** A model of a folder with a manifest that is kept, open in one tab, and changed on its host. */
-function testWithChanged(
-  title: string,
-  run: (host: Host & { address: string; next: Buffer }) => Promise<void>,
-): void {
-  testWithModel(title, async ({ server, ...host }) => {
-    const { weights, files } = model();
-    const hosted: Host["hosted"] = { kind: "ranges", files, faults: new Map(), weights };
-    const mounted = server.mount("kept/folder", hosted);
-    const address = server.address("kept/folder");
-    await complete(host.worker, address);
-    await host.worker.evaluate(([to, size]) => lab.open(to, size), [address, CHUNK] as const);
-    const next = Buffer.concat([Buffer.from(weights).reverse(), Buffer.alloc(CHUNK)]);
-    hosted.files = new Map(files).set(UNET, next);
-    await run({ ...host, server, hosted, mounted, address, next });
-  });
-}
-
-const hashOfOpen = (worker: Worker, address: string) =>
-  worker.evaluate(([to, path]) => lab.hash(to, path), [address, UNET] as const);
-
-/** What keeps a model from being replaced by what its host has now. */
-const HINDRANCES: { name: string; hinder: (host: Host) => unknown }[] = [
-  { name: "is not sent", hinder: ({ mounted }) => befall(mounted, { kind: "reset" }, 20, 2) },
-  {
-    name: "cannot be read",
-    hinder: ({ hosted }) => {
-      hosted.files = new Map([["../outside", Buffer.of(1)]]);
-    },
-  },
-  {
-    name: "has no room",
-    hinder: ({ worker }) =>
-      worker.evaluate(() => {
-        const { estimate } = StorageManager.prototype;
-        StorageManager.prototype.estimate = async () => {
-          StorageManager.prototype.estimate = estimate;
-          return { quota: 1, usage: 1 };
-        };
-      }),
-  },
-];
-
-for (const { name, hinder } of HINDRANCES) {
-  testWithChanged(`a kept model is loaded when what its host has now ${name}`, async (host) => {
-    const { hosted, address, next, worker } = host;
-    await worker.evaluate((to) => lab.close(to), address);
-    const { files } = hosted;
-    await hinder(host);
-    expect(await hashOfWeights(worker, address)).toBe(sha256(hosted.weights));
-    Object.assign(hosted, { files, faults: new Map() });
-    expect(await hashOfWeights(worker, address)).toBe(sha256(next));
-  });
-}
-
-testWithChanged(
-  "a model that changed is replaced when no tab has it open",
-  async ({ hosted, address, next, worker, context }) => {
-    const other = await new Lane(context).worker();
-    expect(await complete(other, address)).toBe("whole");
-    expect(await hashOfOpen(worker, address)).toBe(sha256(hosted.weights));
-    expect(await hashOfWeights(other, address)).toBe(sha256(hosted.weights));
-    await worker.evaluate(([to, path]) => lab.forgetChunk(to, path, 1), [address, UNET] as const);
-    expect(await complete(other, address)).toMatch(/^busy: .* close that tab, then load again$/);
-    // Workers that are ended keep their locks for a while.
-    await worker.evaluate((to) => void setTimeout(() => lab.close(to), 500), address);
-    expect(await complete(other, address)).toBe("whole");
-    expect(await hashOfWeights(other, address)).toBe(sha256(next));
-  },
-);
-
-testWithChanged(
-  "a model that was replaced although a tab has it open is not read there",
-  async ({ address, next, worker, context }) => {
-    const other = await new Lane(context).worker();
-    await other.evaluate((to) => lab.forget(to), address);
-    await complete(other, address);
-    await expect(hashOfOpen(worker, address)).rejects.toThrow("has been replaced");
-    expect(await hashOfWeights(other, address)).toBe(sha256(next));
-  },
-);
 
 /** How a browser closes the connection to its storage, as iOS does; runs in the worker. */
 const CLOSED: { name: string; close: () => void }[] = [
