@@ -101,6 +101,7 @@ test("deleting the last picture can be undone although the viewer closes with it
   await open(easel);
   await draw(easel, "one");
   await named(page, "one").click();
+  await expect(viewer(page)).toBeVisible();
   await page.keyboard.press("Delete");
   await expect(viewer(page)).toBeHidden();
   await expect(cells(page)).toHaveCount(0);
