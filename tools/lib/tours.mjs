@@ -79,9 +79,11 @@ async function everyday({ page, site, shot }) {
     element.open = true;
   });
   const scrubber = page.getByRole("slider", { name: "From noise to picture" });
-  await scrubber.fill(String(Math.floor(Number(await scrubber.getAttribute("max")) / 2)));
+  const last = await scrubber.getAttribute("max");
+  await scrubber.fill(String(Math.floor(Number(last) / 2)));
   await page.locator("#process").evaluate((element) => element.scrollIntoView({ block: "end" }));
   await shot("how-it-works");
+  await scrubber.fill(last);
   await gallery(page, shot);
   await panels(page, shot);
 }
