@@ -28,9 +28,6 @@ import {
 import { tokenFor } from "./token.ts";
 import { TokenCounter } from "./token_counter.ts";
 
-/** After these the engine is not to be used again. */
-const FATAL = new Set(["internal", "gpu", "device_lost", "out_of_memory"]);
-
 /** The page's one engine and what it is doing. */
 export class App {
   #model: URL;
@@ -215,16 +212,17 @@ export class App {
       const finished = await stayAwake(() => draw(client, params, pictureCount(), this.#replay, signal));
       if (finished > 0) noteUsedSeed(params.seed);
       this.#enter("ready");
-      if (this.#device !== this.#loadedFor) void this.load();
     } catch (error) {
-      if (client === this.#client) this.#fail(error, "The picture could not be drawn");
+      if (client !== this.#client) return;
+      this.#fail(error, "The picture could not be drawn");
     }
+    if (this.#device !== this.#loadedFor) void this.load();
   }
 
   #fail(thrown: unknown, status: string): void {
     const error = asEaselError(thrown);
     const drawing = this.#state === "running" || this.#state === "stopping";
-    const again = !drawing || FATAL.has(error.code);
+    const again = !drawing || error.fatal;
     if (drawing) endPicture();
     showError(error);
     showStatus(status);

@@ -29,8 +29,6 @@ let defaults: Partial<Record<Field, string>> = {};
 let seedUsed = false;
 let model = "";
 const listeners: (() => void)[] = [];
-/** What an empty prompt stands for; "" where it stands for itself. */
-let suggestion = "";
 const additions: ((params: GenerateParams) => GenerateParams)[] = [];
 
 const form = element("form", HTMLFormElement);
@@ -54,9 +52,9 @@ export function useModel(address: URL): void {
   persist();
 }
 
-/** Takes `text` for a prompt that is left empty, and shows it in its place. */
+/** Shows `text` in the place of a prompt, and takes it for one that is left empty; "" lets an empty prompt be empty. */
 export function suggestPrompt(text: string): void {
-  suggestion = prompt.placeholder = text;
+  prompt.placeholder = text;
 }
 
 /** Keeps what is typed from now on. */
@@ -128,7 +126,7 @@ export function readForm(): GenerateParams | undefined {
   // A field inside closed details cannot show its message.
   if (!form.checkValidity()) advanced.open ||= advanced.querySelector(":invalid") !== null;
   if (!form.reportValidity()) return undefined;
-  if (prompt.value.trim() === "" && suggestion) setField("prompt", suggestion);
+  if (prompt.value.trim() === "" && prompt.placeholder) setField("prompt", prompt.placeholder);
   if (seedUsed && !lock.checked) setField("seed", randomSeed());
   const { negative_prompt, steps, guidance_scale, sampler, seed, width, height } = fields;
   const params: GenerateParams = {

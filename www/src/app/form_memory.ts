@@ -1,4 +1,5 @@
 // What the form remembers over reloads, in local storage.
+import { keepText, recallText } from "./memory.ts";
 
 const STORED = "easel.form";
 
@@ -15,12 +16,8 @@ export interface Shared {
 
 /** Keeps what was typed: `shared` fields for all models, `own` ones for this model. */
 export function remember(model: string, shared: Typed, own: Typed, state: Shared): void {
-  try {
-    localStorage.setItem(STORED, JSON.stringify({ typed: shared, ...state }));
-    localStorage.setItem(`${STORED} ${model}`, JSON.stringify({ typed: own }));
-  } catch {
-    // Without storage the form still works; it is only forgotten.
-  }
+  keepText(STORED, JSON.stringify({ typed: shared, ...state }));
+  keepText(`${STORED} ${model}`, JSON.stringify({ typed: own }));
 }
 
 /** What was kept, of the fields that `known` names. */
@@ -39,7 +36,7 @@ export function recall(model: string, known: (name: string) => boolean): { typed
 
 function stored(key: string): Record<string, unknown> {
   try {
-    return { ...JSON.parse(localStorage.getItem(key) ?? "{}") };
+    return { ...JSON.parse(recallText(key) ?? "{}") };
   } catch {
     return {};
   }

@@ -48,6 +48,6 @@ export function allowsF16(page: URL): boolean {
 }
 
 /** A device choice, or `undefined` for any other text. */
-export function deviceChoice(text: string | null): DeviceChoice | undefined {
+export function deviceChoice(text: string | null | undefined): DeviceChoice | undefined {
   return text === "gpu" || text === "cpu" || text === "auto" ? text : undefined;
 }

@@ -3,11 +3,11 @@ import { BUNDLED } from "../shared/bundled_model.ts";
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import { isLocal } from "../shared/model_address.ts";
 import { App } from "./app.ts";
-import { keepDevice, keptDevice } from "./device_memory.ts";
 import { element } from "./elements.ts";
 import { fieldValue, onFormChange, prompt, setField, setUpForm, suggestPrompt, useModel } from "./form.ts";
 import { deviceChoice, locationOf, readLocation, starterModel, type Wish } from "./location.ts";
 import { LoraList } from "./loras.ts";
+import { keepText, recallText } from "./memory.ts";
 import { ModelList } from "./model_list.ts";
 import { setUpNegativeNote } from "./negative_note.ts";
 import { OfflineUse } from "./offline.ts";
@@ -23,6 +23,9 @@ import { hideExamples, SUGGESTION, showExamples } from "./starter.ts";
 import { hideProgress, showError, showStatus } from "./status.ts";
 import { setUpTheme } from "./theme.ts";
 import { keepPage } from "./updates.ts";
+
+/** The name that the choice of a device is kept under. */
+const DEVICE = "easel.device";
 
 const select = element("device", HTMLSelectElement);
 let app: App | undefined;
@@ -44,7 +47,7 @@ function start(named: boolean): void {
   try {
     const link = takeLink();
     const wish = readLocation(new URL(location.href));
-    const { model, device = keptDevice() } = wish;
+    const { model, device = deviceChoice(recallText(DEVICE)) ?? "auto" } = wish;
     select.value = device;
     dress(wish);
     refused = false;
@@ -130,7 +133,7 @@ const { useSettings } = setUpPictures({ open, generate: () => app?.generate() })
 select.addEventListener("change", () => {
   const device = deviceChoice(select.value);
   if (!device) return;
-  keepDevice(device);
+  keepText(DEVICE, device);
   app?.turnToDevice(device);
 });
 element("go", HTMLButtonElement).addEventListener("click", () => {

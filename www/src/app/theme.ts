@@ -1,4 +1,5 @@
 import { element } from "./elements.ts";
+import { keepText, recallText } from "./memory.ts";
 
 const STORED = "easel.theme";
 
@@ -17,7 +18,7 @@ export function setUpTheme(): void {
     const theme = isDark() ? "light" : "dark";
     // The system's choice needs no keeping, and may change with the hour.
     const chosen = (theme === "dark") === systemIsDark.matches ? undefined : theme;
-    keep(chosen);
+    keepText(STORED, chosen);
     show(chosen);
   });
   systemIsDark.addEventListener("change", () => show(stored()));
@@ -37,19 +38,6 @@ function show(theme: string | undefined): void {
 }
 
 function stored(): string | undefined {
-  try {
-    const theme = localStorage.getItem(STORED);
-    return theme === "light" || theme === "dark" ? theme : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function keep(theme: string | undefined): void {
-  try {
-    if (theme === undefined) localStorage.removeItem(STORED);
-    else localStorage.setItem(STORED, theme);
-  } catch {
-    // Without storage the choice lasts until the page is closed.
-  }
+  const theme = recallText(STORED);
+  return theme === "light" || theme === "dark" ? theme : undefined;
 }
