@@ -10,8 +10,8 @@ export interface AnimationFrame {
 }
 
 /**
- * An animation that goes round for ever; where nothing moves, its last frame is what is shown. Frames have one size and one kind of pixels, as an encoder gives them for one
- * canvas; throws `internal` where they do not.
+ * An animation that goes round for ever; where nothing moves, its last frame is what is shown. Frames have one size and
+ * one kind of pixels, as an encoder gives them for one canvas; throws `internal` where they do not.
  */
 export function animatedPng(frames: readonly AnimationFrame[]): Uint8Array<ArrayBuffer> {
   const parts = frames.map(({ png, duration }) => ({ ...partsOf(png), duration }));

@@ -1,6 +1,6 @@
 // Archives in the making, or on their way to the user's downloads: files of the browser's own, each under a lock that tells
 // other tabs that it is in use.
-import { ifFree } from "./locks.ts";
+import { hold, ifFree } from "./locks.ts";
 
 const FOLDER = "easel archives";
 
@@ -61,7 +61,7 @@ class Archive {
     const root = await navigator.storage.getDirectory();
     const folder = await root.getDirectoryHandle(FOLDER, { create: true });
     const name = crypto.randomUUID();
-    const release = await hold(lockOf(name));
+    const release = await hold(lockOf(name), "exclusive");
     return new Archive(folder, await folder.getFileHandle(name, { create: true }), release);
   }
 
@@ -80,11 +80,4 @@ class Archive {
     await this.#folder.removeEntry(this.#file.name).catch(() => {});
     this.#release();
   }
-}
-
-/** Holds a lock until what this resolves with is called, or the worker ends. */
-function hold(name: string): Promise<() => void> {
-  return new Promise((resolve, reject) => {
-    navigator.locks.request(name, () => new Promise<void>((end) => resolve(end))).catch(reject);
-  });
 }

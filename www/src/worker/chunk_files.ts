@@ -49,7 +49,10 @@ export class ChunkFiles {
     }
   }
 
-  /** What was written, in `memory` if that fits; `undefined` where it is gone or damaged. Throws where no file can be looked up. */
+  /**
+   * What was written, in `memory` if that fits; `undefined` where it is gone or damaged. Throws where no file can be looked
+   * up.
+   */
   async read(address: string, key: ChunkKey, memory?: ArrayBuffer): Promise<ArrayBuffer | undefined> {
     const name = await this.#nameOf(address, ...key);
     const file = await this.#folder.getFileHandle(name).catch(unlessGone);

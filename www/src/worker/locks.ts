@@ -30,8 +30,14 @@ export function inUse<T>(address: string, work: () => Promise<T>): Promise<T> {
 
 /** Lets no tab delete or replace the model until what this resolves with is called, or the worker ends. */
 export function beginUse(address: string): Promise<() => void> {
+  return hold(using(address), "shared");
+}
+
+/** Holds a lock until what this resolves with is called, or the worker ends. */
+export function hold(name: string, mode: LockMode): Promise<() => void> {
   return new Promise((resolve, reject) => {
-    inUse(address, () => new Promise<void>((end) => resolve(end))).catch(reject);
+    const held = () => new Promise<void>((end) => resolve(end));
+    navigator.locks.request(name, { mode }, held).catch(reject);
   });
 }
 

@@ -48,7 +48,10 @@ export class FolderSink implements Sink {
   }
 }
 
-/** One file, whose handle the caller closes: an archive of a folder of that name, or without a name the one that is written. */
+/**
+ * One file: an archive of a folder of that name, or without a name the one that is written. Who opened its handle closes
+ * it, and removes what was abandoned.
+ */
 export class FileSink implements Sink {
   readonly #handle: FileSystemSyncAccessHandle;
   readonly #folder: string | undefined;
