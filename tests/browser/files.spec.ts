@@ -245,15 +245,21 @@ async function hashesOfFeigned(name: string): Promise<Record<string, string>> {
   return found;
 }
 
-test("without a folder picker a model is saved as an archive that tar and the page open", async ({
-  easel,
-}) => {
-  const { page } = easel;
-  await withoutPicker(page);
+/** Opens the model "original" from a folder, whose path it returns, in a browser that has no folder picker. */
+async function openedWithoutPicker(easel: EaselPage): Promise<string> {
+  await withoutPicker(easel.page);
   const place = folder("original", modelFiles());
   await open(easel);
   await pick(easel, "folder", place);
   await opened(easel);
+  return place;
+}
+
+test("without a folder picker a model is saved as an archive that tar and the page open", async ({
+  easel,
+}) => {
+  const { page } = easel;
+  const place = await openedWithoutPicker(easel);
   const saving = page.waitForEvent("download");
   await row(easel, "original").getByRole("button", { name: "Save to files…" }).click();
   const download = await saving;
@@ -302,11 +308,7 @@ test("an archive goes with the next one, with its tab and with its failure, and 
   context,
 }) => {
   const { page } = easel;
-  await withoutPicker(page);
-  const place = folder("original", modelFiles());
-  await open(easel);
-  await pick(easel, "folder", place);
-  await opened(easel);
+  await openedWithoutPicker(easel);
   const save = (tab: EaselPage) =>
     row(tab, "original").getByRole("button", { name: "Save to files…" }).click();
   const saved = async (tab: EaselPage) => {
