@@ -187,8 +187,8 @@ impl<'s> Weights<'s> {
         convert::scalar(&entry.info.dtype, &number).ok_or_else(|| self.unreadable(name, entry))
     }
 
-    /// The numbers of [`Self::read_f32`] in slices along the first dimension, each of a multiple of `step` entries and of at most
-    /// [`SLICE_BYTES`], but for single steps beyond that. A packed tensor is one slice.
+    /// The numbers of [`Self::read_f32`] in slices along the first dimension, each of a multiple of `step` entries and of
+    /// at most [`SLICE_BYTES`], but for single steps beyond that. A packed tensor is one slice.
     ///
     /// # Errors
     /// Those of [`Self::read_f32`].

@@ -108,10 +108,9 @@ def publish(options: argparse.Namespace, preset: Preset) -> None:
     if not (denoiser / "scheduler").exists():
         raise SystemExit(f"{denoiser} holds no trained model yet: `train` goes on")
     names = [concept.name for concept in data.read(options.work / "data").concepts]
-    if options.teacher:
-        publishing.publish(model, denoiser, settings.teacher_steps, settings.guidance_scale, names, options.out)
-    else:
-        publishing.publish(model, denoiser, settings.steps, 1.0, names, options.out)
+    teacher = (settings.teacher_steps, settings.guidance_scale)
+    steps, guidance_scale = teacher if options.teacher else (settings.steps, 1.0)
+    publishing.publish(model, denoiser, steps, guidance_scale, names, options.out)
 
 
 def evaluate(options: argparse.Namespace, preset: Preset) -> None:
