@@ -343,3 +343,15 @@ test("a phone has one column, with Generate in reach", async ({ easel }) => {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   await page.screenshot({ path: "test-results/phone.png" });
 });
+
+test("on a phone the Tab key comes to the picture before the form, as the eye does", async ({ easel }) => {
+  const { page } = easel;
+  await page.setViewportSize({ width: 390, height: 844 });
+  await open(easel);
+  await page.locator("header button").last().focus();
+  await page.keyboard.press("Tab");
+  await expect(page.getByRole("region", { name: "Picture" }).locator(":focus")).toHaveCount(1);
+  await page.getByLabel("Prompt", { exact: true }).focus();
+  await page.keyboard.press("Shift+Tab");
+  await expect(page.getByRole("region", { name: "Picture" }).locator(":focus")).toHaveCount(1);
+});
