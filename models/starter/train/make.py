@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, diffusion, evaluation, judging, nearest, paths, phrasings, places, pool
-from recipe import publishing, student, text
+from recipe import autoencoder, data, decoder, diffusion, drawn, evaluation, judging, nearest, paths, phrasings
+from recipe import places, pool, publishing, student, text
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
@@ -18,7 +18,6 @@ import torch
 
 STAGES = {
     "vae": autoencoder.train,
-    "decoder": autoencoder.train_decoder,
     "pool": pool.fill,
     "text": text.train,
     "unet": diffusion.train,
@@ -26,6 +25,8 @@ STAGES = {
     "student": student.train,
     "places": places.train,
     "nearest": nearest.train,
+    "drawn": drawn.fill,
+    "decoder": decoder.train,
     "phrasings": phrasings.train,
     "judge": judging.train,
 }

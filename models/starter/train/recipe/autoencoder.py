@@ -1,6 +1,4 @@
-"""Stages `vae`: pictures to latents and back; and `decoder`: the way back once more, for sharper pictures."""
-
-import copy
+"""Stage `vae`: pictures to latents and back."""
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +11,6 @@ from .work import Work
 # Luma and two chroma differences, weighted so that a wrong hue costs as much as a wrong brightness.
 LUMA_CHROMA = ((0.48, 0.94, 0.18), (0.75, -0.75, 0.0), (-0.375, -0.375, 0.75))
 GRADIENTS, COLOURS, KL = 0.5, 2.0, 1e-4
-# Of the decoder by itself: what PSNR counts, beside the edges that eyes see.
-SQUARES = 4.0
-# Latents that a UNet predicts are a little off, which a decoder that never saw any such draws as blotches and frayed
-# edges. Noise of up to this part of their deviation stands for that.
-ASTRAY = 0.2
 # The first three channels of the latents begin as a small picture: an autoencoder without this anchor may
 # become blind to colour and stay so.
 ANCHOR_SCALE, ANCHOR_FIRST, ANCHOR_LAST = 1.5, 1.0, 0.2
@@ -82,44 +75,4 @@ def train(work: Work) -> None:
         latents = torch.cat([best.encode(batch).latent_dist.mean for batch in validation.split(16)])
     best.register_to_config(scaling_factor=float(1 / latents.std()))
     best.save_pretrained(work.model / "vae")
-    stage.forget()
-
-
-def astray(latents: Tensor, deviation: float) -> Tensor:
-    """Latents off by noise, each picture's by another amount, most of them by little."""
-    amounts = torch.rand(len(latents), 1, 1, 1, device=latents.device).square()
-    return latents + ASTRAY * deviation * amounts * torch.randn_like(latents)
-
-
-def train_decoder(work: Work) -> None:
-    """Trains the decoder on by itself, on whole pictures. Latents stay what they are: any UNet for them fits as before."""
-    settings, renderer = work.preset.decoder, work.renderer()
-    model = work.autoencoder()
-    decoder = torch.nn.ModuleList([model.post_quant_conv, model.decoder]).requires_grad_(True)
-    decoder.to(memory_format=torch.channels_last)
-    stage = Stage("decoder", work.folder, settings, {"decoder": decoder})
-    scenes = work.data.scenes(work.seeded(stage.step))
-    held_out = work.data.scenes(1)
-    validation = renderer.pictures([held_out.scene() for _ in range(VALIDATION_PICTURES)])
-
-    def loss() -> dict[str, Tensor]:
-        pictures = renderer.pictures([scenes.scene() for _ in range(settings.batch)])
-        with torch.no_grad():
-            latents = model.encode(pictures).latent_dist.mean
-        found = model.decode(astray(latents, 1 / model.config.scaling_factor)).sample.float()
-        return {
-            "picture": reconstruction_loss(found, pictures),
-            "squares": SQUARES * F.mse_loss(found, pictures),
-        }
-
-    def report() -> str:
-        return f"PSNR {psnr(averaged(), validation):.2f} dB"
-
-    def averaged() -> torch.nn.Module:
-        best = copy.deepcopy(model)
-        best.post_quant_conv, best.decoder = stage.averages["decoder"]
-        return best
-
-    stage.train(loss, work.deadline, report)
-    averaged().save_pretrained(work.model / "vae")
     stage.forget()

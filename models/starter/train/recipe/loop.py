@@ -12,6 +12,7 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
+from .networks import multiplies_bf16
 from .settings import Training
 
 WARM_UP_STEPS = 50
@@ -46,9 +47,8 @@ def rate_at(step: int, fraction: float) -> float:
 
 
 def autocast(device: torch.device):
-    """bf16 where it is faster in training: on GPUs, and on CPUs that multiply it (AMX, AVX-512)."""
-    faster = device.type == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16) if faster else nullcontext()
+    """bf16 where it is faster in training."""
+    return torch.autocast(device.type, torch.bfloat16) if multiplies_bf16(device) else nullcontext()
 
 
 def save(state: object, file: Path) -> None:

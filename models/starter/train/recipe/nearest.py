@@ -19,12 +19,12 @@ from . import networks
 from .paths import stepped, velocity_to
 from .rendering import Renderer
 from .scenes import Scene
-from .told import Learner
+from .told import Learner, ToldScenes
 from .work import Work
 
 # Renders among which the nearest is sought: ones that differ from what is told, then from the best, by so much of the
 # picture's side. They are as small as latents, and means of pictures of twice that side.
-CANDIDATES, NEARER, FINER = 48, (0.04, 0.01), 2
+CANDIDATES, NEARER, FINER = 48, (0.02, 0.008), 2
 # Renders from which it is learnt how latents look.
 LOOKED_AT = 128
 
@@ -32,6 +32,12 @@ LOOKED_AT = 128
 class Search:
     """Seeks renders near latents. Latents are compared by their colours, a linear function of each pixel's channels
     (the autoencoder's training anchors them to it)."""
+
+    @classmethod
+    def of(cls, work: Work, told: ToldScenes, rng: random.Random) -> "Search":
+        examples = [told.scenes.scene() for _ in range(LOOKED_AT)]
+        small = work.renderer(networks.latent_side(work.preset) * FINER)
+        return cls(small, rng, told.renderer.pictures(examples), told.encoded(examples))
 
     def __init__(self, small: Renderer, rng: random.Random, pictures: Tensor, latents: Tensor):
         """`pictures` and their `latents` are the examples by which colours are learnt."""
@@ -78,9 +84,7 @@ def train(work: Work) -> None:
     settings = work.preset.nearest
     learner = Learner(work, "nearest", settings)
     unet, told = learner.unet, learner.told
-    examples = [told.scenes.scene() for _ in range(LOOKED_AT)]
-    small = work.renderer(networks.latent_side(work.preset) * FINER)
-    search = Search(small, learner.rng, told.renderer.pictures(examples), told.encoded(examples))
+    search = Search.of(work, told, learner.rng)
 
     def loss() -> dict[str, Tensor]:
         drawn = told.draw(settings.batch)
