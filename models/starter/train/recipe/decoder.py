@@ -27,6 +27,9 @@ ASTRAY = 0.2
 LIKENESS, SLOPES = 0.5, 1.0
 # Pixels that are near each other.
 NEAR = 8
+# What the stage changes in the weights is taken by half (arXiv:2109.01903): all of it draws fine grids where it knows no
+# better, and costs four times the PSNR.
+TAKEN = 0.5
 
 
 def astray(latents: Tensor, deviation: float) -> Tensor:
@@ -68,6 +71,7 @@ def train(work: Work) -> None:
     deviation = 1 / model.config.scaling_factor
     decoder = nn.ModuleList([model.post_quant_conv, model.decoder]).requires_grad_(True)
     decoder.to(memory_format=torch.channels_last)
+    before = copy.deepcopy(decoder)
     stage = Stage("decoder", work.folder, settings, {"decoder": decoder})
     own = drawn.read(work)
     scenes = work.data.scenes(work.seeded(stage.step))
@@ -100,8 +104,10 @@ def train(work: Work) -> None:
         return f"PSNR {psnr(averaged(), validation):.2f} dB"
 
     def averaged() -> nn.Module:
-        best = copy.deepcopy(model)
-        best.post_quant_conv, best.decoder = stage.averages["decoder"]
+        best, changed = copy.deepcopy(model), copy.deepcopy(before)
+        new = stage.averages["decoder"].parameters()
+        torch._foreach_lerp_(list(changed.requires_grad_(False).parameters()), list(new), TAKEN)
+        best.post_quant_conv, best.decoder = changed
         return best
 
     stage.train(loss, work.deadline, report)
