@@ -305,6 +305,8 @@ const IMPOSSIBLE: &[(Changes, &str, &[&str])] = &[
     (&[("--model", "nowhere")], "file_not_found", &["model_index.json"]),
     (&[("--latents", "nowhere.safetensors")], "file_not_found", &["nowhere.safetensors"]),
     (&[("--out", "nowhere/out.png")], "io", &["nowhere/out.png", "folder"]),
+    (&[("--out", "new/")], "io", &["new/", "name a file"]),
+    (&[("--out", "out.JPG")], "bad_parameter", &["out", ".png"]),
     (&[("--dump", "nowhere/dump.safetensors")], "io", &["nowhere/dump.safetensors", "folder"]),
 ];
 
@@ -315,6 +317,20 @@ fn impossible_requests_are_named() {
     for (changes, code, names) in IMPOSSIBLE {
         refused(&easel, changes, code, names);
     }
+}
+
+#[test]
+fn a_scheduler_that_is_replaced_is_named() {
+    let easel = Easel::with_model("replaced", "sd1");
+    let config = easel.path("model").join("scheduler/scheduler_config.json");
+    edit_json(&config, |config| config["_class_name"] = json!("HeunDiscreteScheduler"));
+    let [model, out] = ["model", "out.png"].map(|name| easel.path(name).to_string_lossy().into_owned());
+    let options =
+        ["generate", "--model", &model, "--out", &out, "--prompt", "x", "--steps", "2", "--device", "cpu"];
+    let said = command::run(&options).warnings();
+    assert!(said.contains("no HeunDiscreteScheduler; DDIM takes its place"), "{said}");
+    let said = command::run(&[&options[..], &["--sampler", "euler"]].concat()).warnings();
+    assert!(!said.contains("HeunDiscreteScheduler"), "{said}");
 }
 
 /// The run fails as it must, and leaves the picture that was there.
@@ -334,4 +350,9 @@ fn inspect_says_when_a_model_does_not_run() {
     fs::remove_file(easel.path("model").join("tokenizer/tokenizer.json")).ok();
     let found = command::run(&["inspect", "--model", &folder]);
     found.failure("file_not_found", &["tokenizer"]);
+    let easel = Easel::with_model("inspect-format", "sd1");
+    let folder = easel.path("model").to_string_lossy().into_owned();
+    edit_header(&easel.path("model").join(UNET), |header| header["conv_in.weight"]["dtype"] = json!("I32"));
+    let found = command::run(&["inspect", "--model", &folder]);
+    found.failure("unsupported_dtype", &["conv_in.weight", "I32"]);
 }

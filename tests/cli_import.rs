@@ -119,6 +119,37 @@ fn a_host_that_falls_silent_is_asked_again() {
 }
 
 #[test]
+fn hosts_say_in_their_own_ways_that_they_lack_a_file() {
+    let folder = with_pack("import-absence");
+    let expected = hashes(&folder.path("pack"));
+    fs::write(folder.path("model/README.md"), "").expect("an empty file");
+    let forbidden = "HTTP/1.1 403 Forbidden\r\n";
+    for (name, absence) in
+        [("refused", forbidden), ("page", "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n")]
+    {
+        let host = Host::new(folder.path("model"), Conduct { absence: Some(absence), ..Conduct::default() });
+        import(&folder, &format!("{}/plain", host.address), name, &[]).success();
+        let mut found = hashes(&folder.path(name));
+        assert!(found.remove("README.md").is_some(), "an empty file is a file");
+        assert_eq!(found, expected);
+        let nothing = format!("{}/nothing", host.address);
+        import(&folder, &nothing, "nothing", &[]).failure("file_not_found", &["model_index.json"]);
+    }
+    // A hub has a status for it.
+    let conduct = Conduct { absence: Some(forbidden), ..Conduct::default() };
+    let host = Host::new(folder.path("model"), conduct);
+    import(&folder, "owner/name", "hub", &["--hub", &host.address]).failure("forbidden", &["terms"]);
+}
+
+#[test]
+fn what_another_run_left_is_named() {
+    let folder = Easel::with_model("import-left", "sd1");
+    fs::create_dir(folder.path("out.part")).expect("a folder");
+    let model = folder.path("model").to_string_lossy().into_owned();
+    import(&folder, &model, "out", &[]).failure("io", &["out.part", "delete it"]);
+}
+
+#[test]
 fn what_arrives_damaged_is_not_kept() {
     let folder = with_pack("import-damage");
     let host = Host::new(folder.path("model"), Conduct { flip: Some(".safetensors"), ..Conduct::default() });
@@ -168,6 +199,11 @@ fn a_checkpoint_is_imported_as_from_disk() -> single_file::TestResult {
         import(&folder, &file.to_string_lossy(), &disk, &config).success();
         import(&folder, &format!("{}/plain/model.safetensors", host.address), &copy, &config).success();
         assert_eq!(hashes(&folder.path(&copy)), hashes(&folder.path(&disk)));
+        fs::copy(&file, folder.path("host/my model.safetensors")).expect("a copy");
+        let spaced = format!("{name}-spaced");
+        import(&folder, &format!("{}/plain/my%20model.safetensors", host.address), &spaced, &config)
+            .success();
+        assert_eq!(hashes(&folder.path(&spaced)), hashes(&folder.path(&disk)));
         // The last bytes are of a tensor that nothing reads, and are checked all the same.
         let address = format!("{}/owner/name/resolve/main/model.safetensors", host.address);
         host.behave();

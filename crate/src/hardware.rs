@@ -140,14 +140,23 @@ impl Hardware {
     /// # Errors
     /// [`Error::Parameter`] for a device without f16.
     pub fn allow_f16(&self) -> Result<()> {
-        let features = self.setup().map(|setup| setup.device.features());
-        if !features.is_some_and(|features| features.contains(Features::SHADER_F16)) {
-            let reason = format!("cannot be f16: {} has no `shader-f16`", self.name());
-            return Err(Error::Parameter { name: "precision".into(), reason });
-        }
+        self.check_f16()?;
         Adapter { f16: true, ..Adapter::current() }.make_current();
         self.adopt_strategies("");
         Ok(())
+    }
+
+    /// Whether [`Self::allow_f16`] would succeed.
+    ///
+    /// # Errors
+    /// Those of it.
+    pub fn check_f16(&self) -> Result<()> {
+        let features = self.setup().map(|setup| setup.device.features());
+        if features.is_some_and(|features| features.contains(Features::SHADER_F16)) {
+            return Ok(());
+        }
+        let reason = format!("cannot be f16: {} has no `shader-f16`", self.name());
+        Err(Error::Parameter { name: "precision".into(), reason })
     }
 
     fn is_software(&self) -> bool {

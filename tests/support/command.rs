@@ -22,6 +22,13 @@ impl Output {
         self.stdout
     }
 
+    /// Standard error of a run that must have succeeded.
+    #[allow(dead_code, reason = "not every test reads it")]
+    pub(crate) fn warnings(self) -> String {
+        assert_eq!(self.status, Some(0), "{}", self.stderr);
+        self.stderr
+    }
+
     /// The run must have failed with one line that has the code and the names.
     pub(crate) fn failure(self, code: &str, names: &[&str]) {
         let Self { status, stdout, stderr } = self;

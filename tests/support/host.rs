@@ -23,6 +23,8 @@ pub(crate) struct Conduct {
     pub(crate) busy: usize,
     /// After so many bytes it breaks off and refuses everything.
     pub(crate) refuse_after: Option<usize>,
+    /// What it answers where it has no file, in place of a 404.
+    pub(crate) absence: Option<&'static str>,
     /// Whether it takes no notice of ranges.
     pub(crate) no_ranges: bool,
     /// Turns a bit of the last byte of files with this ending.
@@ -146,8 +148,10 @@ fn answer(request: &Request, folder: &Path, conduct: &mut Conduct) -> (String, V
     }
     let file = of_hub.map(|(_, file)| file);
     let file = file.or_else(|| path.strip_prefix("/storage/")).or_else(|| path.strip_prefix("/plain/"));
-    let found = file.and_then(|file| std::fs::read(folder.join(file)).ok());
-    let Some(mut bytes) = found else { return ("HTTP/1.1 404 Not Found\r\n".to_owned(), Vec::new()) };
+    let found = file.and_then(|file| std::fs::read(folder.join(file.replace("%20", " "))).ok());
+    let Some(mut bytes) = found else {
+        return (conduct.absence.unwrap_or("HTTP/1.1 404 Not Found\r\n").to_owned(), Vec::new());
+    };
     if conduct.busy > 0 {
         conduct.busy -= 1;
         return ("HTTP/1.1 503 Busy\r\nRetry-After: 0\r\n".to_owned(), Vec::new());
@@ -170,6 +174,10 @@ fn answer(request: &Request, folder: &Path, conduct: &mut Conduct) -> (String, V
         *last ^= 1;
     }
     match request.range.filter(|_| !conduct.no_ranges) {
+        Some((start, _)) if start >= bytes.len() => {
+            let head = format!("HTTP/1.1 416 Unsatisfied\r\nContent-Range: bytes */{}\r\n", bytes.len());
+            (head, Vec::new())
+        }
         Some((start, last)) => {
             let total = bytes.len();
             let head =

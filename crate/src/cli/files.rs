@@ -92,19 +92,36 @@ pub(super) fn write_png(path: &Path, rgb: &[f32], (width, height): (usize, usize
 /// Refuses a place where no file can be written, before the work that would be lost.
 pub(super) fn check_place(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let reason = if path.is_dir() {
-        "it is a folder; name a file"
-    } else if !folder.is_dir() {
-        "its folder does not exist"
-    } else {
+    let failed = |reason: String| Err(Error::Io { file: path.display().to_string(), reason });
+    if path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator) {
+        return failed("it is a folder; name a file".to_owned());
+    }
+    if !folder.is_dir() {
+        return failed("its folder does not exist".to_owned());
+    }
+    let part = part_of(path);
+    let written = std::fs::File::create(&part).and_then(|_| std::fs::remove_file(&part));
+    written.or_else(|error| failed(error.to_string()))
+}
+
+/// Pictures are written as PNG, which another ending would hide.
+pub(super) fn check_ending(path: &Path) -> Result<()> {
+    let others = ["jpg", "jpeg", "webp", "avif", "gif", "bmp", "tif", "tiff"];
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    if !ending.is_some_and(|ending| others.iter().any(|other| ending == *other)) {
         return Ok(());
-    };
-    Err(Error::Io { file: path.display().to_string(), reason: reason.to_owned() })
+    }
+    let reason = "pictures are PNG files; name one that ends in .png".to_owned();
+    Err(Error::Parameter { name: "out".to_owned(), reason })
+}
+
+fn part_of(path: &Path) -> PathBuf {
+    path.with_added_extension("part")
 }
 
 /// Writes under another name first, so that the file is there whole or not at all.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = path.with_added_extension("part");
+    let part = part_of(path);
     let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
     written.map_err(|error| {
         let _ = std::fs::remove_file(&part);

@@ -12,7 +12,7 @@ use easel::weights::dump::{NamedTensor, TensorData};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::files::{check_place, numbered, read_latents, write_dump, write_png};
+use super::files::{check_ending, check_place, numbered, read_latents, write_dump, write_png};
 use super::infotext::Infotext;
 use super::init::Init;
 use super::{Generate, lora, tune};
@@ -36,6 +36,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
         let reason = format!("must be 1 to {MAX_COUNT}, not {}", options.count);
         return Err(Error::Parameter { name: "count".into(), reason });
     }
+    check_ending(&options.out)?;
     [Some(&options.out), options.dump.as_ref()]
         .into_iter()
         .flatten()
@@ -67,6 +68,11 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     let pipeline = Rc::new(pipeline?);
     for warning in lora::add(&pipeline, &options.lora).await? {
         bar.suspend(|| eprintln!("warning: {warning}"));
+    }
+    if let (None, Some(class)) = (options.sampler, pipeline.description().replaced_scheduler()) {
+        bar.suspend(|| {
+            eprintln!("warning: Easel has no {class}; DDIM takes its place, or what --sampler names")
+        });
     }
     let load = milliseconds(start);
     let seed = options.seed.unwrap_or_else(random_seed);

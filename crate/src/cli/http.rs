@@ -19,7 +19,7 @@ use easel::weights::source::{LocalBoxFuture, Source, check_path};
 use serde::{Deserialize, Serialize};
 
 use access::Access;
-use address::{encoded, joined, pinned};
+use address::{decoded, encoded, joined, pinned};
 use answer::{Answer, Failure, Remote, passing};
 
 /// Failures without a byte between them that end it.
@@ -99,14 +99,14 @@ impl HttpSource {
             .build();
         let inner = Inner {
             agent: config.into(),
-            base: format!("{base}/"),
+            base: format!("{}/", base.replace(' ', "%20")),
             files: BTreeMap::new(),
             hashes: BTreeMap::new(),
             stream: None,
             whole: None,
             access,
         };
-        let single_file = (!file.is_empty()).then(|| file.to_owned());
+        let single_file = (!file.is_empty()).then(|| decoded(file));
         Ok(Self { inner: Rc::new(RefCell::new(inner)), single_file })
     }
 
@@ -303,6 +303,13 @@ impl Inner {
             }
             match answer.redirect() {
                 Some(to) => url = joined(&url, to),
+                // What was met before is there, and must not be refused.
+                None if !self.files.contains_key(path)
+                    && !self.access.is_hub(&self.base)
+                    && answer.is_absence_elsewhere() =>
+                {
+                    return Ok(None);
+                }
                 None => return answer.checked(path, &url, &self.access),
             }
             told = answer.sha256;

@@ -38,7 +38,7 @@ pub(super) struct Import {
     /// Folder in diffusers layout, single-file checkpoint (.safetensors), `owner/name` of the hub, or address (https) of
     /// a folder, of a checkpoint, or of a model's page on the hub.
     source: String,
-    /// Folder to write; it must not exist. An import that was interrupted goes on.
+    /// Folder to write; it must not exist. An import from a host that was interrupted goes on.
     #[arg(long)]
     out: PathBuf,
     /// q8, q6, q4, or mixed: q4 with the sensitive layers finer. Weights that are packed already stay as they are.

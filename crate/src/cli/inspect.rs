@@ -44,6 +44,7 @@ async fn report(model: &ModelFiles, verify: bool) -> Result<Value> {
     let mut parts = Vec::new();
     for part in description.parts().into_iter().filter(|part| part.has_weights()) {
         let weights = Weights::open(source, part.folder(), Prefer::Full).await?;
+        weights.check_formats()?;
         parts.push(json!({
             "part": part.folder(),
             "class": description.index.class(part.folder()),

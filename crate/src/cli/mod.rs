@@ -50,7 +50,7 @@ enum Action {
     Bench(Bench),
     /// Show how the GPU computes matrix products, by what was measured on it.
     Tune(Tune),
-    /// Say what a model is and whether it can run.
+    /// Say what a model is, and whether Easel runs what its configs and the headers of its weights say.
     Inspect {
         #[command(flatten)]
         model: ModelFiles,
@@ -102,7 +102,7 @@ struct Quality {
     #[arg(long)]
     steps: Option<usize>,
     /// Pack one layer at a time, and sort the layers by damage for each byte saved.
-    #[arg(long, requires = "quant")]
+    #[arg(long, requires = "quant", conflicts_with = "precision")]
     sensitivity: bool,
     /// gpu, cpu, or auto: the GPU unless it is a software one.
     #[arg(long, default_value = "auto", value_parser = parse::<Choice>)]

@@ -1,7 +1,7 @@
 //! The folder that `easel pack` and `easel import` write.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use easel::error::{Error, Result};
@@ -49,13 +49,18 @@ impl<'a> PackedFolder<'a> {
     /// A new folder.
     ///
     /// # Errors
-    /// [`Error::Io`] when it exists.
+    /// [`Error::Io`] when it exists, or an interrupted run left some of it.
     pub(super) fn create(whole: &Path) -> Result<Self> {
         if whole.exists() {
             return Err(failed(whole, &"it exists; name a new folder"));
         }
         let part = whole.with_added_extension("part");
-        fs::create_dir(&part).map_err(|error| failed(&part, &error))?;
+        fs::create_dir(&part).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                failed(&part, &"another run left it: delete it, or name another folder")
+            }
+            _ => failed(&part, &error),
+        })?;
         Ok(Self::at(part, whole))
     }
 

@@ -25,7 +25,8 @@ struct Session<'a> {
     options: &'a Quality,
     source: FolderSource,
     hardware: Rc<Hardware>,
-    prompts: Vec<String>,
+    /// Each with its seed.
+    prompts: Vec<(u64, String)>,
     /// Parts that have weights.
     parts: Vec<Part>,
     bar: ProgressBar,
@@ -57,6 +58,9 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
         hardware: Rc::new(tune::open(options.device, Precision::F32).await?),
         bar: progress_bar(),
     };
+    if options.precision == Precision::F16 {
+        session.hardware.check_f16()?;
+    }
     let reference = session.outcomes(Box::new(session.source.clone()), "f32").await?;
     if let (true, Some(quant)) = (options.sensitivity, &options.quant) {
         return session.sensitivity(quant, &reference).await;
@@ -76,11 +80,12 @@ pub(super) async fn run(options: &Quality) -> Result<()> {
     Ok(())
 }
 
-fn read_prompts(path: &Path) -> Result<Vec<String>> {
+/// The prompts of a file, and the numbers of their lines.
+fn read_prompts(path: &Path) -> Result<Vec<(u64, String)>> {
     let failed = |reason: String| Error::Io { file: path.display().to_string(), reason };
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let prompts: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let numbered = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty());
+    let prompts: Vec<_> = numbered.map(|(number, line)| (number, line.to_owned())).collect();
     if prompts.is_empty() { Err(failed("it has no prompt".into())) } else { Ok(prompts) }
 }
 
@@ -99,8 +104,8 @@ impl Session<'_> {
         let pipeline = Pipeline::load(source, Rc::clone(&self.hardware), Prefer::Full, |_| {}).await?;
         let pipeline = Rc::new(pipeline);
         let mut outcomes = Vec::with_capacity(self.prompts.len());
-        for (i, prompt) in self.prompts.iter().enumerate() {
-            let request = self.request(&pipeline, prompt, i as u64 + 1);
+        for (i, (seed, prompt)) in self.prompts.iter().enumerate() {
+            let request = self.request(&pipeline, prompt, *seed);
             prepare(&pipeline, &request, &self.bar).await?;
             self.bar.set_message(format!("{label}: {}/{}", i + 1, self.prompts.len()));
             self.bar.tick();
@@ -165,7 +170,7 @@ impl Session<'_> {
 fn print(session: &Session<'_>, comparisons: &[Comparison]) {
     let mean = mean(comparisons);
     if session.options.json {
-        let prompt = |(prompt, it): (&String, &Comparison)| {
+        let prompt = |((_, prompt), it): (&(u64, String), &Comparison)| {
             let mut value = it.json();
             value["prompt"] = json!(prompt);
             value
@@ -176,7 +181,7 @@ fn print(session: &Session<'_>, comparisons: &[Comparison]) {
         return;
     }
     println!("{:>8} {:>11} {:>10}", "latents", "picture", "UNet call");
-    for (prompt, comparison) in session.prompts.iter().zip(comparisons) {
+    for ((_, prompt), comparison) in session.prompts.iter().zip(comparisons) {
         println!("{comparison}  {prompt}");
     }
     println!("{mean}  mean");

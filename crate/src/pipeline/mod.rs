@@ -184,6 +184,12 @@ impl Description {
         self.scheduler.kind().or_else(|| self.scheduler.is_compatible().then_some(SamplerKind::Ddim))
     }
 
+    /// The class of the model's own scheduler, where [`Self::sampler`] takes its place.
+    #[must_use]
+    pub fn replaced_scheduler(&self) -> Option<&str> {
+        self.scheduler.class_name.as_deref().filter(|_| self.scheduler.kind().is_none())
+    }
+
     /// What to use where the user says nothing: few steps for distilled models, the family's habit otherwise.
     #[must_use]
     pub fn defaults(&self) -> Defaults {

@@ -276,6 +276,19 @@ impl<'s> Weights<'s> {
         Ok(numbers)
     }
 
+    /// Refuses weights in formats that cannot be read, as far as headers tell. Other tensors hold what no model reads, such
+    /// as the numbers of positions.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDtype`] for the first of them.
+    pub fn check_formats(&self) -> Result<()> {
+        let is_weight = |name: &str| name.ends_with(".weight") || name.ends_with(".bias");
+        let unreadable = |(name, entry): &(&String, &Entry)| {
+            is_weight(name) && entry.packed.is_none() && !convert::readable(&entry.info.dtype)
+        };
+        self.entries.iter().find(unreadable).map_or(Ok(()), |(name, entry)| Err(self.unreadable(name, entry)))
+    }
+
     fn find(&self, name: &str) -> Option<&Entry> {
         let other = || aliases::alternatives(name).into_iter().find_map(|name| self.entries.get(&name));
         self.entries.get(name).or_else(other)

@@ -45,7 +45,8 @@ impl Access {
         Some(format!("Bearer {token}"))
     }
 
-    fn is_hub(&self, url: &str) -> bool {
+    /// Whether an address is the hub's.
+    pub(super) fn is_hub(&self, url: &str) -> bool {
         origin(url) == Some(self.origin.as_str())
     }
 

@@ -14,9 +14,25 @@ pub(super) fn encoded(path: &str) -> String {
     text
 }
 
+/// The name that an address spells; as it stands where that is no text.
+pub(super) fn decoded(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits =
+            after.get(..2).filter(|digits| first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = after.get(if byte.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
+}
+
 /// Where a redirect of `url` to `to` leads.
 pub(super) fn joined(url: &str, to: &str) -> String {
-    if to.contains("://") {
+    let is_scheme =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if to.split_once("://").is_some_and(|(before, _)| is_scheme(before)) {
         return to.to_owned();
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
@@ -69,6 +85,7 @@ mod tests {
             ("//b.example/z", "https://b.example/z"),
             ("/z", "https://a.example/z"),
             ("z", "https://a.example/x/resolve/main/z"),
+            ("/get?of=https://b.example/z", "https://a.example/get?of=https://b.example/z"),
         ] {
             assert_eq!(joined(url, to), expected);
         }
@@ -107,5 +124,11 @@ mod tests {
         assert_eq!(pinned(base, Some("main")), None);
         assert_eq!(pinned("https://a.example/models/", Some(commit)), None);
         assert_eq!(encoded("a b/ü.json"), "a%20b/%C3%BC.json");
+        for name in ["My model (1).safetensors", "ü%.safetensors", "100%25"] {
+            assert_eq!(decoded(&encoded(name)), name);
+        }
+        for name in ["a%", "a%2", "a%zz", "%ff"] {
+            assert_eq!(decoded(name), name);
+        }
     }
 }

@@ -80,17 +80,33 @@ impl Answer {
         self.header("location").filter(|_| is_redirect)
     }
 
+    /// Whether hosts other than a hub say so that they lack a file: with 403, as storage does that lists nothing, or with a
+    /// page of their own.
+    pub(super) fn is_absence_elsewhere(&self) -> bool {
+        let status = self.response.status().as_u16();
+        status == 403 || matches!(status, 200 | 206) && self.is_page()
+    }
+
+    fn is_page(&self) -> bool {
+        self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"))
+    }
+
+    /// No range of an empty file can be satisfied.
+    fn is_empty(&self) -> bool {
+        self.header("content-range") == Some("bytes */0")
+    }
+
     /// The answer of `url` when it has bytes; `None` when the file is not there.
     pub(super) fn checked(self, path: &str, url: &str, access: &Access) -> Result<Option<Self>, Failure> {
         let status = self.response.status().as_u16();
-        let is_page = self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         match status {
-            200 | 206 if is_page => {
+            200 | 206 if self.is_page() => {
                 let reason =
                     format!("the server answered with a web page instead of {path}: check the address");
                 Err(refused("not_a_model_file", reason))
             }
             200 | 206 => Ok(Some(self)),
+            416 if self.is_empty() => Ok(Some(self)),
             404 | 410 => match self.header("x-error-code") {
                 reason @ Some("RepoNotFound" | "RevisionNotFound") => {
                     Err(Failure::Final(access.refusal(url, path, status, reason)))
@@ -124,7 +140,9 @@ impl Answer {
     }
 
     fn size(&self) -> Option<u64> {
-        if self.is_part() {
+        if self.is_empty() {
+            Some(0)
+        } else if self.is_part() {
             self.part().map(|(_, _, total)| total)
         } else {
             self.header("content-length")?.parse().ok()
