@@ -40,7 +40,7 @@ pub struct ParsedPrompt {
     pub segments: Vec<Segment>,
     /// The LoRAs that it asks for, in its order.
     pub loras: Vec<LoraTag>,
-    /// What was left out, one sentence each.
+    /// What was left out, or is taken for words although other tools read more in it; one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -52,10 +52,14 @@ pub fn parse(prompt: &str) -> Result<ParsedPrompt> {
     if prompt.len() > MAX_PROMPT_BYTES {
         return fail(format!("it has {} bytes; at most {MAX_PROMPT_BYTES} are taken", prompt.len()));
     }
-    let Untagged { text, loras, warnings } = take_out(prompt)?;
+    let Untagged { text, loras, mut warnings } = take_out(prompt)?;
     let mut parser = Parser { rest: &text, ..Parser::default() };
     while !parser.rest.is_empty() {
         parser.step()?;
+    }
+    warnings.extend(parser.scheduled.take());
+    if words(&text).any(|word| word == "AND") {
+        warnings.push("`AND` is read as a word: prompts are not combined".to_owned());
     }
     Ok(ParsedPrompt { segments: parser.finish()?, loras, warnings })
 }
@@ -71,6 +75,8 @@ struct Parser<'a> {
     round: Vec<usize>,
     /// The same for `[`.
     square: Vec<usize>,
+    /// What is to be said of the first piece that other tools read as a schedule.
+    scheduled: Option<String>,
 }
 
 impl<'a> Parser<'a> {
@@ -125,8 +131,28 @@ impl<'a> Parser<'a> {
         let (stack, factor) =
             if bracket == ')' { (&mut self.round, BRACKET) } else { (&mut self.square, 1.0 / BRACKET) };
         match stack.pop() {
-            Some(from) => self.multiply(from, factor),
+            Some(from) => {
+                if bracket == ']' {
+                    self.note_schedule(from);
+                }
+                self.multiply(from, factor);
+            }
             None => self.push(text),
+        }
+    }
+
+    /// In A1111, `[cat:dog:0.5]` and `[cat|dog]` are one thing first and another in later steps.
+    fn note_schedule(&mut self, from: usize) {
+        let pieces = self.pieces.get(from..).unwrap_or_default();
+        let text: String = pieces.iter().filter_map(|(text, _)| text.as_deref()).collect();
+        let is_schedule = text.contains('|')
+            || text
+                .rsplit_once(':')
+                .is_some_and(|(before, last)| !before.is_empty() && is_number(last.trim()));
+        if is_schedule {
+            let shown: String = text.chars().take(40).collect();
+            self.scheduled
+                .get_or_insert(format!("`[{shown}]` is read as words: a prompt is the same in all steps"));
         }
     }
 
@@ -243,6 +269,10 @@ fn is_number(text: &str) -> bool {
     !digits.is_empty()
         && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
         && digits.parse::<f64>().is_ok()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
 
 /// Splits at each word `BREAK`, dropping the white space around it.

@@ -65,6 +65,23 @@ fn tags_are_taken_out() {
 }
 
 #[test]
+fn what_other_tools_read_more_in_is_said_once() {
+    for (prompt, said) in [
+        ("a [cat:dog:0.5]", &["`[cat:dog:0.5]`"][..]),
+        ("[hat:10], [a|b]", &["`[hat:10]`"]),
+        ("[a|b] AND [c|d] AND e", &["`[a|b]`", "`AND`"]),
+        ("<hypernet:x:1> [(cat:1.2)] [at 12:30 sharp] BRAND and [so: no]", &["<hypernet:x:1>"]),
+    ] {
+        let warnings = parse(prompt).unwrap().warnings;
+        assert_eq!(warnings.len(), said.len(), "{prompt}: {warnings:?}");
+        assert!(
+            warnings.iter().zip(said).all(|(warning, said)| warning.contains(said)),
+            "{prompt}: {warnings:?}"
+        );
+    }
+}
+
+#[test]
 fn slips_are_errors_that_name_the_piece() {
     let deep = "(".repeat(MAX_DEPTH + 1);
     let heavy = format!("{}x{}", "(".repeat(25), ")".repeat(25));
