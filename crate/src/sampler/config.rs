@@ -297,7 +297,7 @@ impl<'a> Fields<'a> {
         let is =
             |name: &str, accepted: &[Value]| self.value(name).is_none_or(|value| accepted.contains(value));
         let off = &[Value::Bool(false)];
-        let rules: [(&'static str, &[Value]); 11] = [
+        let rules: [(&'static str, &[Value]); 12] = [
             ("thresholding", off),
             ("use_exponential_sigmas", off),
             ("use_beta_sigmas", off),
@@ -307,6 +307,7 @@ impl<'a> Fields<'a> {
             ("variance_type", &[]),
             ("solver_p", &[]),
             ("predict_x0", &[Value::Bool(true)]),
+            ("skip_prk_steps", &[Value::Bool(true)]),
             ("timestep_type", &["discrete".into()]),
             ("algorithm_type", &["dpmsolver++".into(), "deis".into()]),
         ];

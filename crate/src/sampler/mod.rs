@@ -287,6 +287,7 @@ mod tests {
             ("solver_order", r#"{"solver_order": 4}"#),
             ("disable_corrector", r#"{"disable_corrector": [-1]}"#),
             ("thresholding", r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#),
+            ("skip_prk_steps", r#"{"_class_name": "PNDMScheduler", "skip_prk_steps": false}"#),
             (
                 "algorithm_type",
                 r#"{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}"#,

@@ -3,7 +3,8 @@
 //! The second timestep is visited twice: the first step is an improved Euler step, for which the state before the first
 //! call is kept. A run that starts at a later step goes the same way from there, as in diffusers, whose scheduler counts
 //! calls: its second call improves the first whether or not the two are of one timestep, and the run then lags a step
-//! behind its timesteps. `skip_prk_steps: false` is not followed; Stable Diffusion's configs all skip.
+//! behind its timesteps. Where a config says nothing of `skip_prk_steps`, they are skipped, as Stable Diffusion's configs all
+//! say.
 
 use super::combination::Combination;
 use super::config::PredictionType;

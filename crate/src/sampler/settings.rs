@@ -203,7 +203,8 @@ fn steps_offset(config: &SchedulerConfig, stable_ddim: bool) -> usize {
 fn refuse(kind: SamplerKind, native: bool, config: &SchedulerConfig) -> Result<()> {
     let known: &[&str] = match kind {
         SamplerKind::Ddim | SamplerKind::Lcm => &["thresholding"],
-        SamplerKind::Pndm | SamplerKind::EulerAncestral => &[],
+        SamplerKind::Pndm => &["skip_prk_steps"],
+        SamplerKind::EulerAncestral => &[],
         SamplerKind::Euler => &["use_exponential_sigmas", "use_beta_sigmas", "timestep_type"],
         SamplerKind::DpmPp2M | SamplerKind::DpmPp2MKarras => &[
             "thresholding",
