@@ -99,6 +99,22 @@ for (const { name, text, settings } of [
   test(`a text ${name}`, () => expect(parseInfotext(text).settings).toEqual(settings));
 }
 
+for (const { sampler, schedule, own, lacks } of [
+  { sampler: "Euler", schedule: "Automatic", own: "euler" },
+  { sampler: "DPM++ 2M", schedule: "Karras", own: "dpmpp-2m-karras" },
+  { sampler: "DPM++ 2M", schedule: "Exponential", own: "dpmpp-2m", lacks: "Exponential" },
+  { sampler: "Euler", schedule: "Karras", own: "euler", lacks: "Karras" },
+  { sampler: "DPM++ 2M SDE", schedule: "Karras", own: undefined, lacks: "DPM++ 2M SDE" },
+]) {
+  test(`${sampler} with the schedule ${schedule} is ${own} and lacks ${lacks}`, () => {
+    const text = `p\nSteps: 4, Sampler: ${sampler}, Schedule type: ${schedule}, CFG scale: 1, Seed: 7`;
+    const found = parseInfotext(text);
+    expect(found.settings.sampler).toBe(own);
+    if (lacks) expect(found.lacks).toContain(`“${lacks}”`);
+    else expect(found.lacks).toBeUndefined();
+  });
+}
+
 const COMFY = {
   "3": {
     class_type: "KSampler",

@@ -78,6 +78,7 @@ function show(file: File, found: PictureSettings | undefined, skipped: number, h
   dialog.setAttribute("aria-labelledby", title.id);
   dialog.append(title, make("img", { src: url, alt: "The picture that was dropped" }));
   if (found) dialog.append(...described(found, host));
+  if (found?.lacks) dialog.append(make("p", { className: "hint" }, `Easel does not have ${found.lacks}.`));
   if (skipped > 0) {
     const amount = skipped === 1 ? "One text in this file was" : `${skipped} texts in this file were`;
     dialog.append(make("p", { className: "hint" }, `${amount} passed over: too large, or damaged.`));

@@ -6,6 +6,8 @@ import { bounded, type Settings } from "./settings.ts";
 /** Settings, and every field of the text as it stands there. */
 export interface Infotext {
   settings: Settings;
+  /** What the settings could not take over, because the engine does not have it. */
+  lacks: string | undefined;
   fields: [name: string, value: string][];
 }
 
@@ -48,19 +50,24 @@ export function parseInfotext(text: string): Infotext {
   const { prompt, negative_prompt } = prompts(lines);
   const of = new Map(pairs);
   const [, width, height] = /^(\d+)x(\d+)$/.exec(of.get("Size") ?? "") ?? [];
+  const { sampler, lacks } = ownSampler(of.get("Sampler") ?? "", of.get("Schedule type"));
   const settings = bounded({
     prompt,
     negative_prompt,
     steps: of.get("Steps"),
     guidance_scale: of.get("CFG scale"),
-    sampler: ownSampler(of.get("Sampler") ?? "", of.get("Schedule type")),
+    sampler,
     seed: of.get("Seed"),
     width,
     height,
     strength: of.get("Denoising strength"),
     model: of.get("Model"),
   });
-  return { settings, fields: [["Prompt", prompt], [NEGATIVE.slice(0, -1), negative_prompt], ...pairs] };
+  return {
+    settings,
+    lacks,
+    fields: [["Prompt", prompt], [NEGATIVE.slice(0, -1), negative_prompt], ...pairs],
+  };
 }
 
 function prompts(lines: string[]): { prompt: string; negative_prompt: string } {

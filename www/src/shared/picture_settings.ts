@@ -35,9 +35,9 @@ export function pictureSettings(texts: readonly PngText[]): PictureSettings | un
 }
 
 function webUi(raw: string): PictureSettings {
-  const { settings, fields } = parseInfotext(raw);
-  const version = fields.find(([name]) => name === "Version")?.[1] ?? "";
-  return { tool: version.startsWith("easel") ? "Easel" : "the A1111 web UI", raw, settings, fields };
+  const read = parseInfotext(raw);
+  const version = read.fields.find(([name]) => name === "Version")?.[1] ?? "";
+  return { tool: version.startsWith("easel") ? "Easel" : "the A1111 web UI", raw, ...read };
 }
 
 function invokeAi(raw: string): PictureSettings | undefined {
@@ -45,42 +45,44 @@ function invokeAi(raw: string): PictureSettings | undefined {
   if (!values) return undefined;
   const { positive_prompt: prompt, cfg_scale: guidance_scale, scheduler } = values;
   const model = object(values.model);
+  const { sampler, lacks } = ownSampler(String(scheduler ?? ""));
   const settings = bounded({
     ...values,
     prompt,
     guidance_scale,
-    sampler: ownSampler(String(scheduler ?? "")),
+    sampler,
     model: model?.name ?? model?.model_name,
   });
-  return { tool: "InvokeAI", raw, settings, fields: fieldsOf(values) };
+  return { tool: "InvokeAI", raw, settings, lacks, fields: fieldsOf(values) };
 }
 
 function fooocus(raw: string): PictureSettings | undefined {
   const values = raw.trimStart().startsWith("{") ? parsed(raw) : undefined;
   if (!values) return undefined;
   const [width, height] = numerals(values.resolution);
+  const { sampler, lacks } = ownSampler(String(values.sampler ?? ""), String(values.scheduler ?? ""));
   const settings = bounded({
     ...values,
-    sampler: ownSampler(String(values.sampler ?? ""), String(values.scheduler ?? "")),
+    sampler,
     width,
     height,
     model: values.base_model,
   });
-  return { tool: "Fooocus", raw, settings, fields: fieldsOf(values) };
+  return { tool: "Fooocus", raw, settings, lacks, fields: fieldsOf(values) };
 }
 
 function comfyUi(raw: string): PictureSettings | undefined {
   const graph = parsed(raw);
   const values = graph && comfyFields(graph);
   if (!values) return undefined;
-  const sampler = ownSampler(String(values.sampler_name ?? ""), String(values.scheduler ?? ""));
+  const { sampler, lacks } = ownSampler(String(values.sampler_name ?? ""), String(values.scheduler ?? ""));
   const settings = bounded({
     ...values,
     guidance_scale: values.cfg,
     sampler,
     strength: partly(values.denoise),
   });
-  return { tool: "ComfyUI", raw, settings, fields: fieldsOf(values) };
+  return { tool: "ComfyUI", raw, settings, lacks, fields: fieldsOf(values) };
 }
 
 /** The app's JSON is the picture's comment in XMP (`exif:UserComment`). */
@@ -91,7 +93,7 @@ function drawThings(raw: string): PictureSettings | undefined {
   if (!values) return undefined;
   const [width, height] = numerals(values.size);
   const { c: prompt, uc: negative_prompt, scale: guidance_scale } = values;
-  const sampler = ownSampler(String(values.sampler ?? ""));
+  const { sampler, lacks } = ownSampler(String(values.sampler ?? ""));
   const strength = partly(values.strength);
   const settings = bounded({
     ...values,
@@ -103,7 +105,7 @@ function drawThings(raw: string): PictureSettings | undefined {
     height,
     strength,
   });
-  return { tool: "Draw Things", raw, settings, fields: fieldsOf(values) };
+  return { tool: "Draw Things", raw, settings, lacks, fields: fieldsOf(values) };
 }
 
 /** Some tools write 1 for pictures that were made from none. */

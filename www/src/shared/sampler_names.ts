@@ -31,11 +31,24 @@ export function infotextSampler(own: string): { sampler: string; schedule: strin
   return { sampler, schedule };
 }
 
-/** The engine's name of a tool's sampler and noise schedule; `undefined` for one that the engine lacks. */
-export function ownSampler(name: string, schedule = ""): string | undefined {
+/** Other tools' names of the noise schedule that a sampler of the engine has anyway. */
+const USUAL_SCHEDULES = new Set(["", "automatic", "normal", "uniform", "simple"]);
+
+/** The engine's name of a tool's sampler and noise schedule, and what of them the engine `lacks`. */
+export function ownSampler(name: string, schedule = ""): { sampler?: string; lacks?: string } {
   const key = plain(name);
   const own = Object.hasOwn(ALIASES, key) ? ALIASES[key] : undefined;
-  return own === "dpmpp-2m" && plain(schedule) === "karras" ? "dpmpp-2m-karras" : own;
+  if (!own) return key ? { lacks: `the sampler “${shortened(name)}”` } : {};
+  const wanted = plain(schedule);
+  const isKarras = own === "dpmpp-2m-karras" || own === "dpmpp-2m";
+  if (wanted === "karras" && isKarras) return { sampler: "dpmpp-2m-karras" };
+  return USUAL_SCHEDULES.has(wanted)
+    ? { sampler: own }
+    : { sampler: own, lacks: `the schedule “${shortened(schedule)}” of its sampler` };
+}
+
+function shortened(name: string): string {
+  return name.slice(0, 60);
 }
 
 /** `dpmpp2m` for "DPM++ 2M" and for "dpmpp_2m". */

@@ -4,7 +4,9 @@ const LEAST = 0.1;
 const MOST = 2;
 /** What round brackets without a number mean. */
 const BRACKETS = 1.1;
-const WEIGHT = /:\s*(\d+(?:\.\d+)?)\s*$/;
+/** As the engine reads it. */
+const WEIGHT = /:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*$/;
+const TAG = /<[^<>]*>/g;
 const BETWEEN_WORDS = /[\s,.;:()[\]<>|\\]/;
 
 /** A text with a selection. */
@@ -21,14 +23,15 @@ interface Group {
 
 /**
  * Adds `change` to the weight of the selection, or of the word or group around the cursor; what is selected stays selected.
- * A weight of 1 is not written. A text in which nothing can be weighed comes back as it is.
+ * A weight of 1 is not written. A text in which nothing can be weighed, such as a tag, comes back as it is.
  */
 export function reweigh(selected: Selected, change: number): Selected {
+  if (meetsTag(selected)) return selected;
   const group = groupAt(selected);
   if (group) return rewrite(selected.text, group, change);
   const { text, start, end } = words(selected);
   if (start === end || !balanced(text.slice(start, end))) return selected;
-  return assemble(text, { open: start, close: end - 1 }, text.slice(start, end), 1 + change);
+  return assemble(text, { open: start, close: end - 1 }, text.slice(start, end), limited(1 + change));
 }
 
 /** Gives a group another weight. */
@@ -36,12 +39,18 @@ function rewrite(text: string, group: Group, change: number): Selected {
   const inside = text.slice(group.open + 1, group.close);
   const written = WEIGHT.exec(inside);
   const content = written ? inside.slice(0, written.index) : inside;
-  return assemble(text, group, content, (written ? Number(written[1]) : BRACKETS) + change);
+  const weight = written ? Number(written[1]) : BRACKETS;
+  // A weight beyond what the keys lead to must not jump back against them.
+  const isBeyond = change > 0 ? weight >= MOST : weight <= LEAST;
+  return assemble(text, group, content, isBeyond ? weight : limited(weight + change));
+}
+
+function limited(weight: number): number {
+  return Number(Math.min(MOST, Math.max(LEAST, weight)).toFixed(2));
 }
 
 /** Puts content with a weight in the place of a group. */
-function assemble(text: string, { open, close }: Group, content: string, wanted: number): Selected {
-  const weight = Number(Math.min(MOST, Math.max(LEAST, wanted)).toFixed(2));
+function assemble(text: string, { open, close }: Group, content: string, weight: number): Selected {
   const [before, after] = weight === 1 ? ["", ""] : ["(", `:${weight})`];
   const start = open + before.length;
   return {
@@ -63,6 +72,15 @@ function groupAt({ text, start, end }: Selected): Group | undefined {
     }
   }
   return undefined;
+}
+
+/** Whether the cursor or a part of the selection is in `<lora:name:0.8>`, whose brackets would not be the tag's. */
+function meetsTag({ text, start, end }: Selected): boolean {
+  const tags = [...text.matchAll(TAG)];
+  return tags.some(
+    ({ index, 0: tag }) =>
+      index < end && start < index + tag.length && (start > index || end < index + tag.length),
+  );
 }
 
 function isOf({ open, close }: Group, text: string, start: number, end: number): boolean {
