@@ -107,7 +107,7 @@ pub(super) fn check_place(path: &Path) -> Result<()> {
 /// Pictures are written as PNG, which another ending would hide.
 pub(super) fn check_ending(path: &Path) -> Result<()> {
     let others = ["jpg", "jpeg", "webp", "avif", "gif", "bmp", "tif", "tiff"];
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     if !ending.is_some_and(|ending| others.iter().any(|other| ending == *other)) {
         return Ok(());
     }

@@ -71,7 +71,7 @@ pub(super) async fn run(options: &Generate) -> Result<()> {
     }
     if let (None, Some(class)) = (options.sampler, pipeline.description().replaced_scheduler()) {
         bar.suspend(|| {
-            eprintln!("warning: Easel has no {class}; DDIM takes its place, or what --sampler names")
+            eprintln!("warning: Easel has no {class}; DDIM takes its place, or what --sampler names");
         });
     }
     let load = milliseconds(start);
