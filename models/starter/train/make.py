@@ -18,6 +18,7 @@ import torch
 
 STAGES = {
     "vae": autoencoder.train,
+    "decoder": decoder.train,
     "pool": pool.fill,
     "text": text.train,
     "unet": diffusion.train,
@@ -26,7 +27,7 @@ STAGES = {
     "places": places.train,
     "nearest": nearest.train,
     "drawn": drawn.fill,
-    "decoder": decoder.train,
+    "sharpen": decoder.sharpen,
     "phrasings": phrasings.train,
     "judge": judging.train,
 }

@@ -37,7 +37,7 @@ def _made(work: Work) -> Iterator[tuple[Tensor, Tensor]]:
     told, unet = ToldScenes(work, seed), work.few_step_unet()
     search = Search.of(work, told, random.Random(seed))
     timesteps, angle = (values.to(work.device) for values in angles(work.preset.student.steps))
-    for _ in range(-(-work.preset.decoder.drawn // AT_ONCE)):
+    for _ in range(-(-work.preset.sharpen.drawn // AT_ONCE)):
         work.deadline.check()
         asked = told.draw(AT_ONCE)
         latents = asked.noise

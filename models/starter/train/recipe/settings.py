@@ -84,7 +84,7 @@ class StudentSettings:
 
 
 @dataclass(frozen=True)
-class DecoderSettings:
+class SharpenSettings:
     """The decoder alone, on renders and on `drawn` pictures of the student; `batch` counts each of them."""
 
     training: Training
@@ -112,6 +112,8 @@ class Preset:
     # Parts of the kinds of scenes in the pool.
     kinds: dict[str, float]
     autoencoder: AutoencoderSettings
+    # The decoder alone, after the autoencoder.
+    decoder: Training
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
@@ -119,7 +121,7 @@ class Preset:
     places: Training
     # The student on renders that are near what it draws; `batch` counts whole ways from noise.
     nearest: Training
-    decoder: DecoderSettings
+    sharpen: SharpenSettings
     # The text encoder alone, with the student.
     phrasings: Training
     judge: JudgeSettings
@@ -141,6 +143,7 @@ BUDGET = Preset(
         norm_num_groups=4,
         crop=128,
     ),
+    decoder=Training(Length(minutes=1), batch=32, rate=5e-4),
     text=TextSettings(
         training=Training(Length(steps=2500), batch=512, rate=1.5e-3),
         hidden_size=256,
@@ -158,7 +161,7 @@ BUDGET = Preset(
     student=StudentSettings(Training(Length(minutes=2), batch=256, rate=4e-4), paths=20_000),
     places=Training(Length(minutes=1.5), batch=128, rate=4e-4, averaging=0.997),
     nearest=Training(Length(minutes=2.5), batch=64, rate=2e-4),
-    decoder=DecoderSettings(Training(Length(minutes=1), batch=24, rate=4e-4), drawn=4_000),
+    sharpen=SharpenSettings(Training(Length(minutes=1), batch=24, rate=4e-4), drawn=4_000),
     phrasings=Training(Length(minutes=1), batch=256, rate=3e-4),
     judge=JudgeSettings(Training(Length(minutes=1.5), batch=256, rate=2e-3), width=48),
     compiled=True,
@@ -178,6 +181,7 @@ CPU = Preset(
         norm_num_groups=1,
         crop=64,
     ),
+    decoder=Training(Length(minutes=45), batch=8, rate=5e-4),
     text=TextSettings(
         training=Training(Length(minutes=3), batch=96, rate=1.5e-3),
         hidden_size=192,
@@ -195,7 +199,7 @@ CPU = Preset(
     student=StudentSettings(Training(Length(minutes=40), batch=24, rate=4e-4), paths=6_000),
     places=Training(Length(minutes=35), batch=16, rate=4e-4, averaging=0.997),
     nearest=Training(Length(minutes=100), batch=8, rate=4e-4, averaging=0.998),
-    decoder=DecoderSettings(Training(Length(minutes=40), batch=8, rate=4e-4, averaging=0.995), drawn=2_400),
+    sharpen=SharpenSettings(Training(Length(minutes=40), batch=8, rate=4e-4, averaging=0.995), drawn=2_400),
     phrasings=Training(Length(minutes=40), batch=24, rate=3e-4),
     judge=JudgeSettings(Training(Length(steps=1000), batch=48, rate=2e-3)),
 )
@@ -219,6 +223,7 @@ def _smoke() -> Preset:
             block_out_channels=(32, 32, 32),
             crop=16,
         ),
+        decoder=brief(CPU.decoder),
         text=replace(
             CPU.text,
             training=brief(CPU.text.training),
@@ -236,7 +241,7 @@ def _smoke() -> Preset:
         student=replace(CPU.student, training=brief(CPU.student.training), paths=8),
         places=brief(CPU.places),
         nearest=brief(CPU.nearest),
-        decoder=DecoderSettings(brief(CPU.decoder.training), drawn=8),
+        sharpen=SharpenSettings(brief(CPU.sharpen.training), drawn=8),
         phrasings=brief(CPU.phrasings),
         judge=replace(CPU.judge, training=brief(CPU.judge.training), size=32, width=8),
     )
