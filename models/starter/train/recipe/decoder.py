@@ -1,9 +1,9 @@
-"""Stages `decoder` and `sharpen`: latents to pictures once more, for sharper pictures. Latents stay what they are: any UNet for
-them fits as before.
+"""Stages `decoder` and `sharpen`: latents to pictures once more, for sharper pictures. Latents stay what they are: any UNet
+for them fits as before.
 
-Last, the decoder learns from what the student draws, too. Nobody knows what picture that is; the render nearest to it is like
-it, but not at each pixel. So its slopes count: the steepest near every place, and their sum there. A decoder that only sees
-pixels draws slow slopes in place of edges that may lie a little further on.
+Last, the decoder learns from what the student draws, too. Nobody knows what picture that is; the render nearest to it is
+like it, but not at each pixel. So its slopes count: the steepest near every place, and their sum there. A decoder that only
+sees pixels draws slow slopes in place of edges that may lie a little further on.
 """
 
 import copy
@@ -50,7 +50,8 @@ def slopes(pictures: Tensor) -> Tensor:
 def slopes_loss(found: Tensor, wanted: Tensor) -> Tensor:
     """How far the steepest slopes near places are apart, which blur makes less, and means, which rings make more."""
     found, wanted = slopes(found), slopes(wanted)
-    steepest, mean = (pool(found, NEAR, NEAR // 2) - pool(wanted, NEAR, NEAR // 2) for pool in (F.max_pool2d, F.avg_pool2d))
+    pools = (F.max_pool2d, F.avg_pool2d)
+    steepest, mean = (pool(found, NEAR, NEAR // 2) - pool(wanted, NEAR, NEAR // 2) for pool in pools)
     return steepest.abs().mean() + 2 * mean.abs().mean()
 
 
