@@ -99,6 +99,12 @@ for (const { name, text, settings } of [
   test(`a text ${name}`, () => expect(parseInfotext(text).settings).toEqual(settings));
 }
 
+test("a text with clip skip lacks it", () => {
+  const text = (skip: number) => `p\nSteps: 4, Sampler: Heun, CFG scale: 1, Seed: 7, Clip skip: ${skip}`;
+  expect(parseInfotext(text(2)).lacks).toBe("the sampler “Heun” and clip skip");
+  expect(parseInfotext(text(1)).lacks).toBe("the sampler “Heun”");
+});
+
 for (const { sampler, schedule, own, lacks } of [
   { sampler: "Euler", schedule: "Automatic", own: "euler" },
   { sampler: "DPM++ 2M", schedule: "Karras", own: "dpmpp-2m-karras" },

@@ -63,9 +63,11 @@ export function parseInfotext(text: string): Infotext {
     strength: of.get("Denoising strength"),
     model: of.get("Model"),
   });
+  const skip = Number(of.get("Clip skip") ?? 1);
+  const lacking = [lacks, skip > 1 && "clip skip"].filter(Boolean);
   return {
     settings,
-    lacks,
+    lacks: lacking.join(" and ") || undefined,
     fields: [["Prompt", prompt], [NEGATIVE.slice(0, -1), negative_prompt], ...pairs],
   };
 }
