@@ -87,7 +87,7 @@ fn an_interrupted_import_goes_on() {
     host.behave();
     let out = folder.path("hub").to_string_lossy().into_owned();
     let other = ["import", "owner/name", "--out", &out, "--quant", "q8"];
-    command::run(&[&other[..], &hub].concat()).failure("io", &["another import"]);
+    command::run(&[&other[..], &hub].concat()).failure("io", &["another run"]);
     let first = std::mem::take(&mut host.conduct.lock().expect("no panic").sent);
     import(&folder, "owner/name", "hub", &hub).success();
     let mut expected = hashes(&folder.path("pack"));
@@ -239,7 +239,7 @@ fn the_hash_of_a_checkpoint_outlives_an_interruption() -> single_file::TestResul
         // What was written so far may be of other configs.
         let prediction = [&hub[..], &["--prediction-type", "v_prediction"]].concat();
         for other in [&hub[..2], prediction.as_slice()] {
-            import(&folder, &address, name, other).failure("io", &["another import"]);
+            import(&folder, &address, name, other).failure("io", &["another run"]);
         }
         host.conduct.lock().expect("no panic").flip = flip;
         let again = import(&folder, &address, name, &hub);

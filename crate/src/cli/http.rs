@@ -303,14 +303,11 @@ impl Inner {
             }
             match answer.redirect() {
                 Some(to) => url = joined(&url, to),
-                // What was met before is there, and must not be refused.
-                None if !self.files.contains_key(path)
-                    && !self.access.is_hub(&self.base)
-                    && answer.is_absence_elsewhere() =>
-                {
-                    return Ok(None);
+                None => {
+                    // A hub has a status for it, and what was met before is there.
+                    let may_lack = !self.access.is_hub(&self.base) && !self.files.contains_key(path);
+                    return answer.checked(path, &url, &self.access, may_lack);
                 }
-                None => return answer.checked(path, &url, &self.access),
             }
             told = answer.sha256;
         }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::generate::progress_bar;
 use super::http::Progress;
 
+/// Of a part that is none of ours to go on with.
+const LEFT: &str = "another run left it: delete it, or name another folder";
+
 /// What says in an unfinished folder how far it got.
 const JOURNAL: &str = "import.json";
 
@@ -56,9 +59,7 @@ impl<'a> PackedFolder<'a> {
         }
         let part = whole.with_added_extension("part");
         fs::create_dir(&part).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                failed(&part, &"another run left it: delete it, or name another folder")
-            }
+            ErrorKind::AlreadyExists => failed(&part, &LEFT),
             _ => failed(&part, &error),
         })?;
         Ok(Self::at(part, whole))
@@ -96,8 +97,7 @@ impl<'a> PackedFolder<'a> {
         }
         let text = fs::read(part.join(JOURNAL)).ok();
         let journal = text.and_then(|text| serde_json::from_slice::<Journal>(&text).ok());
-        let other = "another import left it: delete it, or name another folder";
-        let journal = journal.filter(|journal| journal.of == of).ok_or_else(|| failed(&part, &other))?;
+        let journal = journal.filter(|journal| journal.of == of).ok_or_else(|| failed(&part, &LEFT))?;
         let mut folder = Self::at(part, whole);
         folder.bytes = journal.files.iter().map(|file| file.size).sum();
         (folder.files, folder.journal) = (journal.files, Some((of, now)));

@@ -272,13 +272,16 @@ fn is_number(text: &str) -> bool {
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+    text.split(|c| !of_word(c))
+}
+
+fn of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }
 
 /// Splits at each word `BREAK`, dropping the white space around it.
 fn split_at_breaks(text: &str) -> Vec<&str> {
     const BREAK: &str = "BREAK";
-    let of_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut parts = Vec::new();
     let mut begin = 0;
     for (at, _) in text.match_indices(BREAK) {

@@ -2,6 +2,13 @@
 
 use super::safetensors::Dtype;
 
+/// Whether a tensor of this name and format is a weight that cannot be read. Other tensors hold what no model reads, such as
+/// the numbers of positions.
+#[must_use]
+pub fn is_unreadable_weight(name: &str, dtype: &Dtype) -> bool {
+    (name.ends_with(".weight") || name.ends_with(".bias")) && !readable(dtype)
+}
+
 /// Whether weights may be stored in this format.
 #[must_use]
 pub fn readable(dtype: &Dtype) -> bool {

@@ -276,15 +276,13 @@ impl<'s> Weights<'s> {
         Ok(numbers)
     }
 
-    /// Refuses weights in formats that cannot be read, as far as headers tell. Other tensors hold what no model reads, such
-    /// as the numbers of positions.
+    /// Refuses weights in formats that cannot be read, as far as headers tell.
     ///
     /// # Errors
     /// [`Error::UnsupportedDtype`] for the first of them.
     pub fn check_formats(&self) -> Result<()> {
-        let is_weight = |name: &str| name.ends_with(".weight") || name.ends_with(".bias");
         let unreadable = |(name, entry): &(&String, &Entry)| {
-            is_weight(name) && entry.packed.is_none() && !convert::readable(&entry.info.dtype)
+            entry.packed.is_none() && convert::is_unreadable_weight(name, &entry.info.dtype)
         };
         self.entries.iter().find(unreadable).map_or(Ok(()), |(name, entry)| Err(self.unreadable(name, entry)))
     }

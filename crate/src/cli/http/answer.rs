@@ -80,27 +80,26 @@ impl Answer {
         self.header("location").filter(|_| is_redirect)
     }
 
-    /// Whether hosts other than a hub say so that they lack a file: with 403, as storage does that lists nothing, or with a
-    /// page of their own.
-    pub(super) fn is_absence_elsewhere(&self) -> bool {
-        let status = self.response.status().as_u16();
-        status == 403 || matches!(status, 200 | 206) && self.is_page()
-    }
-
-    fn is_page(&self) -> bool {
-        self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"))
-    }
-
     /// No range of an empty file can be satisfied.
     fn is_empty(&self) -> bool {
         self.header("content-range") == Some("bytes */0")
     }
 
-    /// The answer of `url` when it has bytes; `None` when the file is not there.
-    pub(super) fn checked(self, path: &str, url: &str, access: &Access) -> Result<Option<Self>, Failure> {
+    /// The answer of `url` when it has bytes; `None` when the file is not there. A host that `may_lack` the file says so with
+    /// 403 as well, as storage does that lists nothing, or with a page of its own.
+    pub(super) fn checked(
+        self,
+        path: &str,
+        url: &str,
+        access: &Access,
+        may_lack: bool,
+    ) -> Result<Option<Self>, Failure> {
         let status = self.response.status().as_u16();
+        let is_page = self.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         match status {
-            200 | 206 if self.is_page() => {
+            200 | 206 if is_page && may_lack => Ok(None),
+            403 if may_lack => Ok(None),
+            200 | 206 if is_page => {
                 let reason =
                     format!("the server answered with a web page instead of {path}: check the address");
                 Err(refused("not_a_model_file", reason))

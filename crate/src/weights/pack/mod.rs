@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::convert::readable;
+use super::convert::is_unreadable_weight;
 use super::source::{LocalBoxFuture, MemorySource, Source, check_path};
 use super::{Entry, Prefer, Weights, pieces};
 use crate::error::{Error, Result};
@@ -217,10 +217,7 @@ async fn write_file(
 /// Refuses weights in formats that cannot be read, which would otherwise be found out when all of them had been fetched,
 /// and tensors one of which has the name of another's scales.
 fn check(file: &str, items: &[Item]) -> Result<()> {
-    // Other tensors hold what no model reads, such as the numbers of positions.
-    let mut weights =
-        items.iter().filter(|item| item.name.ends_with(".weight") || item.name.ends_with(".bias"));
-    if let Some(item) = weights.find(|item| !readable(&item.info.dtype)) {
+    if let Some(item) = items.iter().find(|item| is_unreadable_weight(&item.name, &item.info.dtype)) {
         let (tensor, dtype) = (item.name.clone(), item.info.dtype.name().to_owned());
         return Err(Error::UnsupportedDtype { file: file.to_owned(), tensor, dtype });
     }
