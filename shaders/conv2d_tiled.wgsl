@@ -90,13 +90,16 @@ fn weight_part(terms: Terms, term: u32, column4: u32) -> mat4x4<f32> {
     return weight_rows(row, column, o4, weight_scale(row, column, o4));
 }
 
-@compute @workgroup_size({{WG_X}}, {{WG_Y}})
+@compute @workgroup_size({{WG_X}})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
+#if SIDE > 0
+    @builtin(subgroup_id) subgroup: u32,
+#endif
 ) {
+    let local = vec2<u32>(index % {{WIDTH}}u, index / {{WIDTH}}u);
     let rows = info[0] * info[4] * info[5];
     let c_out = info[6];
     let o4 = info[7];
@@ -116,7 +119,9 @@ fn main(
     );
     let weight_column = first_column + staged_weight_group(index);
     let weight_term = staged_weight_term(index);
+#if SIDE == 0
     var sums = Sums();
+#endif
     var terms = Terms(0u, 0u, 0u);
     var next_x = x_part(pixels, terms, x_term);
     var next_weight = weight_part(terms, weight_term, weight_column);
@@ -128,15 +133,22 @@ fn main(
             next_x = x_part(pixels, terms, x_term);
             next_weight = weight_part(terms, weight_term, weight_column);
         }
-        multiply_tiles(local.xy, &sums);
+#if SIDE == 0
+        multiply_vectors(local, &sums);
+#else
+        multiply_matrices(subgroup);
+#endif
         workgroupBarrier();
     }
+#if SIDE > 0
+    let sums = gathered_sums(subgroup, local);
+#endif
 #for g ROWS4
 #for j 4
-    let row_$g_$j = first_row + (local.y + $gu * {{WG_Y}}u) * 4u + $ju;
+    let row_$g_$j = first_row + (local.y + $gu * {{HEIGHT}}u) * 4u + $ju;
     if row_$g_$j < rows {
 #for c COLUMNS
-        let column_$g_$j_$c = first_column + local.x + $cu * {{WG_X}}u;
+        let column_$g_$j_$c = first_column + local.x + $cu * {{WIDTH}}u;
         if column_$g_$j_$c < o4 {
 #if SHIFT == 1
             store_row(row_$g_$j, column_$g_$j_$c, c_out, sums.tile_$g_$c[$j] + shift_of(column_$g_$j_$c));

@@ -35,13 +35,16 @@ fn weight_part(first: u32, term: u32, column4: u32) -> mat4x4<f32> {
     return weight_rows(first + term, column, n4, weight_scale(first + term, column, n4));
 }
 
-@compute @workgroup_size({{WG_X}}, {{WG_Y}})
+@compute @workgroup_size({{WG_X}})
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
+#if SIDE > 0
+    @builtin(subgroup_id) subgroup: u32,
+#endif
 ) {
+    let local = vec2<u32>(index % {{WIDTH}}u, index / {{WIDTH}}u);
     let rows = info[0];
     let k = info[1];
     let n = info[2];
@@ -55,7 +58,9 @@ fn main(
     let x_term = staged_x_term(index);
     let weight_column = first_column + staged_weight_group(index);
     let weight_term = staged_weight_term(index);
+#if SIDE == 0
     var sums = Sums();
+#endif
     var next_x = x_part(staged_row, x_term);
     var next_weight = weight_part(0u, weight_term, weight_column);
     for (var first = 0u; first < k; first += TILE_K) {
@@ -66,12 +71,19 @@ fn main(
             next_x = x_part(staged_row, next + x_term);
             next_weight = weight_part(next, weight_term, weight_column);
         }
-        multiply_tiles(local.xy, &sums);
+#if SIDE == 0
+        multiply_vectors(local, &sums);
+#else
+        multiply_matrices(subgroup);
+#endif
         workgroupBarrier();
     }
+#if SIDE > 0
+    let sums = gathered_sums(subgroup, local);
+#endif
 #for g ROWS4
 #for j 4
-    let row_$g_$j = first_row + (local.y + $gu * {{WG_Y}}u) * 4u + $ju;
+    let row_$g_$j = first_row + (local.y + $gu * {{HEIGHT}}u) * 4u + $ju;
     if row_$g_$j < rows {
 #if ACTIVATION == 5
         let sums_$g_$j = array<vec4<f32>, {{COLUMNS}}>(
@@ -80,12 +92,12 @@ fn main(
 #endfor
         );
 #for p PAIRS
-        let place_$g_$j_$p = first_column + local.x + 2u * $pu * {{WG_X}}u;
+        let place_$g_$j_$p = first_column + local.x + 2u * $pu * {{WIDTH}}u;
         store_gated(row_$g_$j, place_$g_$j_$p, n, sums_$g_$j[2 * $p], sums_$g_$j[2 * $p + 1]);
 #endfor
 #else
 #for c COLUMNS
-        let column_$g_$j_$c = first_column + local.x + $cu * {{WG_X}}u;
+        let column_$g_$j_$c = first_column + local.x + $cu * {{WIDTH}}u;
         if column_$g_$j_$c < n4 {
             store_row(row_$g_$j, column_$g_$j_$c, n, sums.tile_$g_$c[$j]);
         }

@@ -128,6 +128,18 @@ fn subgroup_modules_compile_where_subgroups_are() {
 }
 
 #[test]
+fn cooperative_modules_compile_where_matrices_are() {
+    let without = EVERYWHERE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
+    let modules = easel::kernel::cooperative_shader_sources();
+    assert!(!modules.is_empty());
+    for (name, source) in modules {
+        let found = faults(&source, without | Capabilities::COOPERATIVE_MATRIX);
+        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
+        assert!(!faults(&source, without).is_empty(), "{name} needs no matrices");
+    }
+}
+
+#[test]
 fn broken_modules_are_noticed() {
     let kernel = |globals: &str, size: &str, body: &str| {
         format!("{globals}\n@compute @workgroup_size({size})\nfn main() {{ {body} }}")

@@ -1,5 +1,6 @@
 //! Where tensors live and kernels run: a GPU through burn-wgpu, or the CPU through burn-flex.
 
+mod adapter;
 mod tuning;
 
 use std::cell::{Cell, RefCell};
@@ -8,7 +9,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use burn_wgpu::wgpu::{DeviceType, Features};
+use burn_wgpu::wgpu::Features;
 use burn_wgpu::{CubeBackend, WgpuSetup};
 
 use crate::error::{Error, Result};
@@ -114,13 +115,10 @@ impl Hardware {
         let (device, setup) = opened.map_err(|error| Error::NoAdapter { reason: error.to_string() })?;
         let reports = faults.clone();
         setup.device.on_uncaptured_error(Arc::new(move |error| reports.report(error.to_string())));
-        let info = setup.adapter.get_info();
-        let subgroups = setup.device.features().contains(Features::SUBGROUP);
-        let subgroup = if subgroups { info.subgroup_min_size } else { 0 };
-        let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
-        let hardware = Self::new(device, Some(Gpu { setup, name }), faults);
-        Adapter { software: hardware.is_software(), f16: false, subgroup }.make_current();
-        Ok(hardware)
+        adapter::of(&setup).make_current();
+        let name = setup.adapter.get_info().name;
+        let name = if name.is_empty() { "WebGPU".to_owned() } else { name };
+        Ok(Self::new(device, Some(Gpu { setup, name }), faults))
     }
 
     /// Takes the GPU for software that imitates one, for callers that know better than wgpu.
@@ -160,7 +158,7 @@ impl Hardware {
     }
 
     fn is_software(&self) -> bool {
-        self.setup().is_some_and(|setup| setup.adapter.get_info().device_type == DeviceType::Cpu)
+        self.setup().is_some_and(adapter::is_software)
     }
 
     /// burn's handle.

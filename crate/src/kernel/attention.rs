@@ -169,9 +169,10 @@ impl Kernel {
             Strategy::AttentionTiled { split, queries, f16 } => {
                 Self::tiled(storage, [split, queries], f16, d, causal)
             }
-            Strategy::Register { .. } | Strategy::Subgroup { .. } | Strategy::Tiled { .. } => {
-                Self::new(storage, usual_tiles(d), d, causal)
-            }
+            Strategy::Register { .. }
+            | Strategy::Subgroup { .. }
+            | Strategy::Tiled { .. }
+            | Strategy::Cooperative { .. } => Self::new(storage, usual_tiles(d), d, causal),
         }
     }
 

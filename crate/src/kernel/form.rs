@@ -21,7 +21,7 @@ impl Shaders {
     /// The shader of `strategy`, which is none of attention's, for a form of operands.
     pub(super) fn variant(&'static self, form: &Form, strategy: Strategy) -> Variant {
         let shader = match strategy {
-            Strategy::Tiled { .. } | Strategy::AttentionTiled { .. } => &self.tiled,
+            Strategy::Tiled { .. } | Strategy::Cooperative { .. } => &self.tiled,
             _ => &self.register,
         };
         Variant::new(shader, &[strategy.defines(), form.defines()].concat())

@@ -304,6 +304,13 @@ pub fn subgroup_shader_sources() -> Vec<(String, String)> {
     ])
 }
 
+/// Those that only adapters with `shader-f16` and cooperative matrices compile.
+#[must_use]
+pub fn cooperative_shader_sources() -> Vec<(String, String)> {
+    let all = &Strategy::ALL_COOPERATIVE;
+    sources([linear::variants(Storage::F16, all), conv2d::variants(Storage::F16, all)])
+}
+
 /// Those that only adapters with `shader-f16` compile.
 #[must_use]
 pub fn f16_shader_sources() -> Vec<(String, String)> {

@@ -145,7 +145,7 @@ fn activation_cases(quants: &[Option<Quant>]) -> Vec<Case> {
         linear_cases(),
         operand_cases(),
         strategy_cases(&Strategy::ALL, quants),
-        strategy_cases(&subgroup_strategies(), quants),
+        strategy_cases(&possible(&Strategy::ALL_SUBGROUP), quants),
         conv2d_cases(),
         attention_cases(false),
         on_any_kind(group_norm_cases),
@@ -169,10 +169,10 @@ fn on_any_kind(cases: fn() -> Vec<Case>) -> Vec<Case> {
     Adapter::KINDS.into_iter().flat_map(on).collect()
 }
 
-/// Those that the adapter has subgroups for.
-fn subgroup_strategies() -> Vec<Strategy> {
-    let all = Strategy::ALL_SUBGROUP.into_iter();
-    all.filter(|strategy| strategy.runs_on(Adapter::current())).collect()
+/// Those of `all` that the adapter computes where its user allows f16.
+fn possible(all: &[Strategy]) -> Vec<Strategy> {
+    let adapter = Adapter { f16: true, ..Adapter::current() };
+    all.iter().copied().filter(|strategy| strategy.runs_on(adapter)).collect()
 }
 
 /// Values in -2..2 from a multiplicative hash of the position.
@@ -195,7 +195,8 @@ fn tensor<const D: usize>(shape: [usize; D], salt: u32, device: &Device) -> Tens
 #[must_use]
 pub fn f16_cases() -> Vec<Case> {
     let quants = [None, Some(Quant::Q4)];
-    let products = strategy_cases(&Strategy::ALL_F16, &quants).into_iter().chain(attention_cases(true));
+    let strategies = [&Strategy::ALL_F16[..], &possible(&Strategy::ALL_COOPERATIVE)].concat();
+    let products = strategy_cases(&strategies, &quants).into_iter().chain(attention_cases(true));
     let products = products.map(|case| Case { f16_products: true, ..case });
     activation_cases(&quants).into_iter().chain(products).map(Case::stored_in_f16).collect()
 }

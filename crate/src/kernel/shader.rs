@@ -34,13 +34,15 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 8] = [
+const SHARED: [(&str, &str); 10] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
     ("attention_lane", include_str!("../../../shaders/shared/attention_lane.wgsl")),
     ("epilogue", include_str!("../../../shaders/shared/epilogue.wgsl")),
     ("input", include_str!("../../../shaders/shared/input.wgsl")),
+    ("matrix_products", include_str!("../../../shaders/shared/matrix_products.wgsl")),
     ("storage", include_str!("../../../shaders/shared/storage.wgsl")),
     ("tile", include_str!("../../../shaders/shared/tile.wgsl")),
+    ("vector_products", include_str!("../../../shaders/shared/vector_products.wgsl")),
     ("weight", include_str!("../../../shaders/shared/weight.wgsl")),
     ("workgroup_sum", include_str!("../../../shaders/shared/workgroup_sum.wgsl")),
 ];

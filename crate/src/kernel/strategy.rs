@@ -75,6 +75,16 @@ pub enum Strategy {
         /// Stages and multiplies in f16 and keeps only the sums of tiles in f32.
         f16: bool,
     },
+    /// [`Self::Tiled`] in f16, with 64 columns and eight rows for each of `height`, whose subgroups multiply the staged tiles
+    /// by cooperative matrices with sums in f32: by tensor cores, or what else a GPU has for them. Browsers have none.
+    Cooperative {
+        /// Invocations of a workgroup, down the rows.
+        height: u32,
+        /// Rows and columns of a matrix, 8 or 16.
+        side: u32,
+        /// Invocations of a subgroup.
+        lanes: u32,
+    },
     /// Attention whose invocations own `queries` queries of a head and read keys and values from memory themselves.
     AttentionRegister {
         /// Queries of an invocation.
@@ -106,10 +116,12 @@ pub struct Adapter {
     pub f16: bool,
     /// Invocations of its smallest subgroups, 0 where shaders may not use them.
     pub subgroup: u32,
+    /// Rows and columns of the matrices of f16 that its subgroups multiply with sums in f32, 0 for none.
+    pub matrices: u32,
 }
 
 thread_local! {
-    static ADAPTER: Cell<Adapter> = const { Cell::new(Adapter { software: false, f16: false, subgroup: 0 }) };
+    static ADAPTER: Cell<Adapter> = const { Cell::new(Adapter { software: false, ..SOFTWARE }) };
 }
 
 impl Adapter {
@@ -144,7 +156,7 @@ impl Adapter {
     }
 }
 
-const SOFTWARE: Adapter = Adapter { software: true, f16: false, subgroup: 0 };
+const SOFTWARE: Adapter = Adapter { software: true, f16: false, subgroup: 0, matrices: 0 };
 
 /// Width of a workgroup, over groups of columns.
 const WIDTH: u32 = 8;
@@ -170,6 +182,35 @@ fn register_defines(lanes: u32, rows: u32, columns: u32) -> Vec<(&'static str, u
         ("COLUMNS", columns),
         ("PAIRS", columns / 2),
         ("GATE_APART", 1),
+    ]
+}
+
+/// Of the tiled kernels, whose workgroups are of one dimension, too: cooperative matrices ask for whole subgroups in it.
+fn tile_defines(height: u32, rows4: u32, columns: u32, depth: u32, f16: bool) -> Vec<(&'static str, u32)> {
+    vec![
+        ("WG_X", WIDTH * height),
+        ("WIDTH", WIDTH),
+        ("HEIGHT", height),
+        ("ROWS4", rows4),
+        ("COLUMNS", columns),
+        ("PAIRS", columns / 2),
+        ("GATE_APART", WIDTH),
+        ("TILE_K", depth),
+        ("F16", f16.into()),
+    ]
+}
+
+/// The subgroups of a workgroup share each quarter of a tile, four rows and four columns for each invocation: `lanes`
+/// invocations have `16 * lanes` of its values, in matrices that lie beside each other first.
+fn matrix_defines(height: u32, side: u32, lanes: u32) -> [(&'static str, u32); 4] {
+    let matrices = 16 * lanes / (side * side);
+    let columns = matrices.min(4 * WIDTH / side);
+    [
+        ("SIDE", side),
+        ("MATRIX_ROWS", matrices / columns),
+        ("MATRIX_COLUMNS", columns),
+        // The tallest tile and its quarter fill workgroup memory as they are.
+        ("X_PADDING", if height > 8 { 0 } else { 8 }),
     ]
 }
 
@@ -210,17 +251,32 @@ impl Strategy {
         Self::Subgroup { lanes: 4, rows: 8, columns: 4 },
     ];
 
+    /// Those that need an adapter with cooperative matrices, and f16 as above: 16x16 ones of NVIDIA and AMD, 8x8 ones of
+    /// Mesa's lavapipe.
+    pub const ALL_COOPERATIVE: [Self; 6] = [
+        Self::Cooperative { height: 16, side: 16, lanes: 32 },
+        Self::Cooperative { height: 8, side: 16, lanes: 32 },
+        Self::Cooperative { height: 16, side: 16, lanes: 64 },
+        Self::Cooperative { height: 8, side: 16, lanes: 64 },
+        Self::Cooperative { height: 16, side: 8, lanes: 8 },
+        Self::Cooperative { height: 8, side: 8, lanes: 8 },
+    ];
+
     /// Whether it rounds to f16 on the way.
     #[must_use]
     pub fn is_f16(self) -> bool {
-        matches!(self, Self::Tiled { f16: true, .. } | Self::AttentionTiled { f16: true, .. })
+        match self {
+            Self::Tiled { f16, .. } | Self::AttentionTiled { f16, .. } => f16,
+            Self::Cooperative { .. } => true,
+            _ => false,
+        }
     }
 
-    /// Neighbours of a subgroup that share what they read; 0 where subgroups are not needed.
+    /// Invocations of a subgroup that work together; 0 where subgroups are not needed.
     #[must_use]
     pub fn lanes(self) -> u32 {
         match self {
-            Self::Subgroup { lanes, .. } => lanes,
+            Self::Subgroup { lanes, .. } | Self::Cooperative { lanes, .. } => lanes,
             Self::AttentionSubgroup { .. } => 4,
             _ => 0,
         }
@@ -228,7 +284,11 @@ impl Strategy {
 
     /// Whether `adapter` has what it takes, and its user accepts its precision.
     pub(super) fn runs_on(self, adapter: Adapter) -> bool {
-        self.lanes() <= adapter.subgroup && (adapter.f16 || !self.is_f16())
+        let has_matrices = match self {
+            Self::Cooperative { side, lanes, .. } => (side, lanes) == (adapter.matrices, adapter.subgroup),
+            _ => true,
+        };
+        has_matrices && self.lanes() <= adapter.subgroup && (adapter.f16 || !self.is_f16())
     }
 
     /// What its shaders are compiled with.
@@ -236,16 +296,16 @@ impl Strategy {
         match self {
             Self::Register { rows, columns } => register_defines(1, rows, columns),
             Self::Subgroup { lanes, rows, columns } => register_defines(lanes, rows, columns),
-            Self::Tiled { height, rows4, columns, depth, f16 } => vec![
-                ("WG_X", WIDTH),
-                ("WG_Y", height),
-                ("ROWS4", rows4),
-                ("COLUMNS", columns),
-                ("PAIRS", columns / 2),
-                ("GATE_APART", WIDTH),
-                ("TILE_K", depth),
-                ("F16", f16.into()),
-            ],
+            Self::Tiled { height, rows4, columns, depth, f16 } => {
+                let mut defines = tile_defines(height, rows4, columns, depth, f16);
+                defines.push(("SIDE", 0));
+                defines
+            }
+            Self::Cooperative { height, side, lanes } => {
+                let mut defines = tile_defines(height, 2, 2, 16, true);
+                defines.extend(matrix_defines(height, side, lanes));
+                defines
+            }
             // Those depend on the size of a head: see `attention`.
             Self::AttentionRegister { .. } | Self::AttentionSubgroup { .. } | Self::AttentionTiled { .. } => {
                 Vec::new()
@@ -270,6 +330,7 @@ impl Strategy {
                 [register_height() * rows, WIDTH * columns * 4]
             }
             Self::Tiled { height, rows4, columns, .. } => [height * rows4 * 4, WIDTH * columns * 4],
+            Self::Cooperative { height, .. } => [height * 8, WIDTH * 8],
             Self::AttentionRegister { queries }
             | Self::AttentionSubgroup { queries }
             | Self::AttentionTiled { queries, .. } => [queries, 1],
@@ -286,7 +347,7 @@ impl Strategy {
 }
 
 /// `register 8x8`, the outputs of an invocation, `subgroup 8x8 / 4`, those and how many invocations share what they read, or
-/// `tiled 64x64`, the outputs of a workgroup; of attention the queries of an invocation, and how many share them.
+/// `tiled 64x64`, the outputs of a workgroup, or `cooperative 64x64 / 16`, those and the side of matrices; of attention the queries of an invocation, and how many share them.
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [tile_rows, tile_columns] = self.tile();
@@ -295,6 +356,7 @@ impl fmt::Display for Strategy {
             Self::Subgroup { lanes, rows, columns } => format!("subgroup {rows}x{} / {lanes}", 4 * columns),
             Self::Tiled { f16: false, .. } => format!("tiled {tile_rows}x{tile_columns}"),
             Self::Tiled { f16: true, .. } => format!("tiled {tile_rows}x{tile_columns} f16"),
+            Self::Cooperative { side, .. } => format!("cooperative {tile_rows}x{tile_columns} / {side}"),
             Self::AttentionRegister { queries } => format!("register {queries}"),
             Self::AttentionSubgroup { queries } => format!("subgroup {queries}"),
             Self::AttentionTiled { split, queries, f16: false } => format!("tiled {queries}/{split}"),
@@ -320,7 +382,8 @@ impl Product {
         let mut all = match self.operation {
             Operation::Attention => attention::strategies(self.n),
             Operation::Linear | Operation::Conv2d => {
-                [&Strategy::ALL[..], &Strategy::ALL_SUBGROUP, &Strategy::ALL_F16].concat()
+                let some = [&Strategy::ALL_SUBGROUP[..], &Strategy::ALL_F16, &Strategy::ALL_COOPERATIVE];
+                [&Strategy::ALL[..], &some.concat()].concat()
             }
         };
         all.retain(|strategy| self.storage == Storage::F16 || !strategy.is_f16());
@@ -341,7 +404,9 @@ impl Product {
                 (lanes == 8 || adapter.subgroup < 8) && (adapter.software || rows == 16)
             }
             // A tile that reaches far over an edge of the result computes nothing there.
-            Strategy::Tiled { .. } => !adapter.software && self.rows * 2 > rows && self.n * 2 > columns,
+            Strategy::Tiled { .. } | Strategy::Cooperative { .. } => {
+                !adapter.software && self.rows * 2 > rows && self.n * 2 > columns
+            }
             // Software compiles them for seconds: no beaten ones there.
             Strategy::AttentionRegister { .. } if adapter.software => adapter.subgroup < 4,
             Strategy::AttentionSubgroup { .. } if adapter.software => true,
@@ -394,6 +459,33 @@ impl Product {
             (5.., 5..) => Strategy::Register { rows: 8, columns: 2 },
             (3.., _) => Strategy::Register { rows: 4, columns: 1 },
             _ => Strategy::Register { rows: 1, columns: 1 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// By the sums of `shaders/shared/matrix_products.wgsl`, which adapters at hand run for one size of matrices alone.
+    #[test]
+    fn subgroups_cover_each_quarter_once() {
+        for strategy in Strategy::ALL_COOPERATIVE {
+            let defines: BTreeMap<_, _> = strategy.defines().into_iter().collect();
+            let [side, rows, columns] =
+                ["SIDE", "MATRIX_ROWS", "MATRIX_COLUMNS"].map(|name| defines[name] as usize);
+            let (height, width) = (4 * defines["HEIGHT"] as usize, 4 * WIDTH as usize);
+            let mut times = vec![0; height * width];
+            for subgroup in 0..(defines["WG_X"] / strategy.lanes()) as usize {
+                let along = subgroup * side * columns;
+                let (top, left) = (along / width * side * rows, along % width);
+                for row in top..top + side * rows {
+                    times[row * width + left..][..side * columns].iter_mut().for_each(|times| *times += 1);
+                }
+            }
+            assert!(times.iter().all(|times| *times == 1), "{strategy}");
         }
     }
 }
