@@ -269,6 +269,7 @@ fn published_models_are_recognised() -> TestResult {
 /// Fields that change nothing in Easel.
 fn forget_unread(config: &mut UNet2DConditionConfig) {
     config.class_name = None;
+    config.diffusers_version = None;
     config.upcast_attention = None;
 }
 
@@ -328,6 +329,31 @@ fn the_prediction_is_found_out() -> TestResult {
         assert_eq!(prediction(&sd2, json!({}), None)?, expected, "a spread of {spread}");
     }
     assert_eq!(prediction(&sd2, json!({ "modelspec.prediction_type": "epsilon" }), None)?, epsilon);
+    Ok(())
+}
+
+/// Turbo models begin at pure noise, which diffusers' config of their family does not.
+#[test]
+fn models_for_few_steps_are_known_by_name() -> TestResult {
+    let scheduler = |name: &str, title: &str, prediction| -> TestResult<(Value, Value)> {
+        let mut source = MemorySource::default();
+        source.insert(name, file(&checkpoint("sd1")?, &json!({ "modelspec.title": title }))?);
+        let companions = Companions { prediction, ..Companions::default() };
+        let source = block_on(SingleFileSource::open(Box::new(source), name, companions))?;
+        let config: Value = block_on(read_json(&source, "scheduler/scheduler_config.json"))?;
+        Ok((config["_class_name"].clone(), config["timestep_spacing"].clone()))
+    };
+    let few = (json!("EulerDiscreteScheduler"), json!("trailing"));
+    for name in
+        ["sd_xl_turbo_1.0_fp16.safetensors", "dreamX_v21TurboDPM.safetensors", "a/b-Lightning.safetensors"]
+    {
+        assert_eq!(scheduler(name, "", None)?, few, "{name}");
+    }
+    assert_eq!(scheduler(FILE, "Stable Diffusion XL Turbo", None)?, few);
+    let usual = (json!("PNDMScheduler"), json!("leading"));
+    assert_eq!(scheduler("turbo/model.safetensors", "Hyperrealism", None)?, usual);
+    let velocity = scheduler("turbo.safetensors", "", Some(Prediction::Velocity))?;
+    assert_eq!(velocity, (json!("DDIMScheduler"), json!("leading")));
     Ok(())
 }
 

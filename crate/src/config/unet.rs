@@ -10,6 +10,9 @@ pub(super) const DOWN_BLOCKS: [&str; 2] = ["CrossAttnDownBlock2D", "DownBlock2D"
 pub(super) const UP_BLOCKS: [&str; 2] = ["CrossAttnUpBlock2D", "UpBlock2D"];
 pub(super) const MID_BLOCKS: [&str; 2] = ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"];
 
+/// Side of the latents of Stable Diffusion 1.
+const LEAST_SIDE: usize = 64;
+
 /// Configuration of a `UNet2DConditionModel`.
 ///
 /// Lists count stages from the input to the middle, but for `up_block_types`, which counts from the middle to the
@@ -20,6 +23,8 @@ pub(super) const MID_BLOCKS: [&str; 2] = ["UNetMidBlock2DCrossAttn", "UNetMidBlo
 pub struct UNet2DConditionConfig {
     #[serde(rename = "_class_name")]
     pub class_name: Option<String>,
+    #[serde(rename = "_diffusers_version")]
+    pub diffusers_version: Option<String>,
     pub sample_size: Option<OneOrMany<usize>>,
     pub in_channels: usize,
     pub out_channels: usize,
@@ -76,6 +81,7 @@ impl Default for UNet2DConditionConfig {
         let [down, up] = ["CrossAttnDownBlock2D", "CrossAttnUpBlock2D"];
         Self {
             class_name: None,
+            diffusers_version: None,
             sample_size: None,
             in_channels: 4,
             out_channels: 4,
@@ -222,9 +228,21 @@ impl UNet2DConditionConfig {
     }
 
     /// Height and width of the latents that the model was trained on, where the file says so.
+    ///
+    /// Converters of diffusers before 0.9 wrote 32 for Stable Diffusion 1, and its pipelines raise a number below 64 in
+    /// files of theirs (`StableDiffusionPipeline.__init__`).
     #[must_use]
     pub fn sample_size(&self) -> Option<[usize; 2]> {
-        self.sample_size.as_ref().map(|size| [size.at(0), size.at(1)])
+        match self.sample_size.as_ref()? {
+            OneOrMany::One(..LEAST_SIDE) if self.is_of_early_diffusers() => Some([LEAST_SIDE; 2]),
+            size => Some([size.at(0), size.at(1)]),
+        }
+    }
+
+    fn is_of_early_diffusers(&self) -> bool {
+        let minor = self.diffusers_version.as_deref().and_then(|version| version.strip_prefix("0."));
+        let minor = minor.and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        minor.is_some_and(|minor| minor < 9)
     }
 }
 

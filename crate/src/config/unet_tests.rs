@@ -35,6 +35,23 @@ fn lists_by_stage_and_no_middle() {
     assert_eq!((config.heads(0), config.sample_size()), (16, Some([64, 64])));
 }
 
+#[test]
+fn sizes_of_early_diffusers_are_raised() {
+    for (version, size, expected) in [
+        ("0.6.0.dev0", "32", [64, 64]),
+        ("0.8.1", "96", [96, 96]),
+        ("0.6.0", "[32, 48]", [32, 48]),
+        ("0.9.0", "32", [32, 32]),
+        ("0.42.1", "16", [16, 16]),
+        ("1.0.0", "16", [16, 16]),
+        ("odd", "16", [16, 16]),
+    ] {
+        let config =
+            load(&format!(r#"{{"_diffusers_version": "{version}", "sample_size": {size}}}"#)).unwrap();
+        assert_eq!(config.sample_size(), Some(expected), "{version} {size}");
+    }
+}
+
 /// The UNets of SDXL and SSD-1B.
 #[test]
 fn text_time_and_depths_by_resnet() {

@@ -9,6 +9,8 @@ const FILE: &str = "scheduler/scheduler_config.json";
 /// More training timesteps than any published model has; bounds the tables.
 const MAX_TRAIN_TIMESTEPS: f64 = 100_000.0;
 
+const VARIANCES: [&str; 4] = ["fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"];
+
 /// Declares an enum whose variants are spelled as in the JSON file.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -304,7 +306,8 @@ impl<'a> Fields<'a> {
             ("use_lu_lambdas", off),
             ("use_flow_sigmas", off),
             ("use_dynamic_shifting", off),
-            ("variance_type", &[]),
+            // What DDPM writes, and no sampler here reads, but for the two that are learnt.
+            ("variance_type", &VARIANCES.map(Value::from)),
             ("solver_p", &[]),
             ("predict_x0", &[Value::Bool(true)]),
             ("skip_prk_steps", &[Value::Bool(true)]),

@@ -289,6 +289,10 @@ mod tests {
             ("thresholding", r#"{"_class_name": "DDIMScheduler", "thresholding": true}"#),
             ("skip_prk_steps", r#"{"_class_name": "PNDMScheduler", "skip_prk_steps": false}"#),
             (
+                "variance_type",
+                r#"{"_class_name": "DPMSolverMultistepScheduler", "variance_type": "learned_range"}"#,
+            ),
+            (
                 "algorithm_type",
                 r#"{"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}"#,
             ),

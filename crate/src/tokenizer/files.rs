@@ -34,6 +34,8 @@ pub struct TokenizerFiles {
     pub tokenizer_config: Option<String>,
     /// `special_tokens_map.json`.
     pub special_tokens_map: Option<String>,
+    /// `added_tokens.json`, which is looked at where neither `tokenizer` nor `tokenizer_config` can tell of added tokens.
+    pub added_tokens: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +127,16 @@ impl TokenizerFiles {
         self.path(if self.tokenizer.is_some() { "tokenizer.json" } else { "merges.txt" })
     }
 
+    /// Words that a text encoder has learnt beside its vocabulary, as versions before `added_tokens_decoder` wrote them.
+    fn added_tokens(&self) -> Result<Vec<Added>> {
+        let Some(text) = self.added_tokens.as_ref().filter(|_| self.tokenizer.is_none()) else {
+            return Ok(Vec::new());
+        };
+        let ids: BTreeMap<String, u32> = parse_json(&self.path("added_tokens.json"), text)?;
+        let added = |(content, id)| Added { id: Some(id), content, normalized: true, ..Added::default() };
+        Ok(ids.into_iter().map(added).collect())
+    }
+
     /// Tokens, merges, added tokens, and the path to name in errors.
     fn model(&self) -> Result<(Model, Vec<Added>, String)> {
         if let Some(text) = &self.tokenizer {
@@ -161,8 +173,11 @@ impl Vocabulary {
     pub(super) fn parse(files: &TokenizerFiles) -> Result<Self> {
         let settings = Settings::parse(files)?;
         let (model, mut added, file) = files.model()?;
-        if let Some(decoder) = settings.added_tokens_decoder {
-            added.extend(decoder.into_iter().map(|(id, token)| Added { id: Some(id), ..token }));
+        match settings.added_tokens_decoder {
+            Some(decoder) => {
+                added.extend(decoder.into_iter().map(|(id, token)| Added { id: Some(id), ..token }));
+            }
+            None => added.extend(files.added_tokens()?),
         }
         let special = |token: Option<Special>, default: &str| {
             token.unwrap_or_else(|| Special::Plain(default.to_owned())).added()

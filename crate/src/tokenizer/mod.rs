@@ -60,6 +60,7 @@ impl Tokenizer {
             merges,
             tokenizer_config: read("tokenizer_config.json").await?,
             special_tokens_map: read("special_tokens_map.json").await?,
+            added_tokens: read("added_tokens.json").await?,
         };
         Self::from_files(&files, max_position_embeddings)
     }

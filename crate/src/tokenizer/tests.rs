@@ -43,6 +43,21 @@ fn both_layouts_give_the_same_ids() {
     assert_eq!(tokenizer.encode("a<x>b").unwrap(), [2, 11, 3]);
 }
 
+/// As transformers wrote them before it kept their flags in `tokenizer_config.json`.
+#[test]
+fn learnt_words_of_old_files_are_tokens() {
+    let mut files = files();
+    let plain = Tokenizer::from_files(&files, 77).unwrap().encode("a<x>b").unwrap();
+    files.added_tokens = Some(r#"{"<x>": 11}"#.to_owned());
+    let tokenizer = Tokenizer::from_files(&files, 77).unwrap();
+    assert_eq!(tokenizer.encode("a<X>b").unwrap(), [2, 11, 3]);
+    files.tokenizer_config = Some(r#"{"added_tokens_decoder": {}}"#.to_owned());
+    assert_eq!(Tokenizer::from_files(&files, 77).unwrap().encode("a<x>b").unwrap(), plain);
+    (files.tokenizer_config, files.added_tokens) = (None, Some(r#"{"<x>": "11"}"#.to_owned()));
+    let error = Tokenizer::from_files(&files, 77).unwrap_err();
+    assert!(error.to_string().contains("added_tokens.json"), "{error}");
+}
+
 #[test]
 fn the_pad_token_and_the_length_come_from_the_settings() {
     let mut files = files();

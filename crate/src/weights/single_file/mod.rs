@@ -33,16 +33,18 @@ pub use scheduler::Prediction;
 const PICKLES: [&str; 5] = [".ckpt", ".pt", ".pth", ".bin", ".pkl"];
 
 /// Files that are not weights.
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 18] = [
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
     "text_encoder_2/config.json",
+    "tokenizer/added_tokens.json",
     "tokenizer/merges.txt",
     "tokenizer/special_tokens_map.json",
     "tokenizer/tokenizer.json",
     "tokenizer/tokenizer_config.json",
     "tokenizer/vocab.json",
+    "tokenizer_2/added_tokens.json",
     "tokenizer_2/merges.txt",
     "tokenizer_2/special_tokens_map.json",
     "tokenizer_2/tokenizer.json",

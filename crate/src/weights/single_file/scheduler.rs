@@ -2,7 +2,8 @@
 //!
 //! Shapes do not tell noise from velocity. In this order it is said by: the user; marker tensors (`v_pred`, `ztsnr`),
 //! which tools for SDXL write; the file's metadata (ModelSpec). Stable Diffusion 2 was published both ways before there
-//! were markers, and says it only by its numbers, see [`by_numbers`]. Everything else predicts the noise.
+//! were markers, and says it only by its numbers, see [`by_numbers`]. Everything else predicts the noise. That a model is
+//! distilled for a few steps is said by its name alone.
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,11 @@ const ZERO_SNR: &str = "ztsnr";
 const METADATA: [&str; 2] = ["modelspec.prediction_type", "modelspec.predict_key"];
 
 const ARCHITECTURE: &str = "modelspec.architecture";
+const TITLE: &str = "modelspec.title";
+
+/// What models that are distilled for a few steps are called. They begin at pure noise, with guidance in them, and their
+/// weights have no trace of it.
+const FEW_STEPS: [&str; 2] = ["turbo", "lightning"];
 
 /// Standard deviation over which Stable Diffusion 2 predicts the velocity.
 const VELOCITY_DEVIATION: f64 = 0.09;
@@ -115,6 +121,14 @@ pub(super) async fn by_numbers(
     Ok(if variance.sqrt() > VELOCITY_DEVIATION { Prediction::Velocity } else { Prediction::Epsilon })
 }
 
+/// Whether the file's name or its title says that it is distilled for a few steps.
+fn is_for_few_steps(checkpoint: &Checkpoint<'_>) -> bool {
+    let name = checkpoint.file.rsplit('/').next().unwrap_or_default();
+    let title = checkpoint.header.metadata.get(TITLE).map_or("", String::as_str);
+    let words = format!("{name} {title}").to_ascii_lowercase();
+    FEW_STEPS.iter().any(|word| words.contains(word))
+}
+
 /// `scheduler/scheduler_config.json` as the published models of the family have it.
 pub(super) fn config(checkpoint: &Checkpoint<'_>, prediction: Prediction, xl: bool, lcm: bool) -> Value {
     let mut config = json!({
@@ -137,6 +151,10 @@ pub(super) fn config(checkpoint: &Checkpoint<'_>, prediction: Prediction, xl: bo
         config["original_inference_steps"] = json!(50);
         config["set_alpha_to_one"] = json!(true);
         config["steps_offset"] = json!(0);
+    }
+    if prediction == Prediction::Epsilon && !lcm && is_for_few_steps(checkpoint) {
+        config["_class_name"] = json!("EulerDiscreteScheduler");
+        config["timestep_spacing"] = json!("trailing");
     }
     if prediction == Prediction::Velocity {
         config["prediction_type"] = json!("v_prediction");
