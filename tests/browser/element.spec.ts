@@ -365,3 +365,37 @@ test("the API's runs end by signal, by leaving the loop and by dispose, with sta
     "EaselError disposed",
   ]);
 });
+
+test("a picture that waits for its turn ends with its signal, and starts from what it was given", async ({
+  easel,
+}) => {
+  await open(easel.page, "", "api");
+  const found = await easel.page.evaluate(async (model) => {
+    const { Easel } = await globalThis.easel;
+    const engine = await Easel.load(model);
+    const long = engine.generate({ prompt: "a star", steps: 500 });
+    let isDrawing = true;
+    const end = () => {
+      isDrawing = false;
+    };
+    long.result.then(end, end);
+    const bitmap = new OffscreenCanvas(64, 64);
+    bitmap.getContext("2d")?.fillRect(0, 0, 64, 64);
+    const image = bitmap.transferToImageBitmap();
+    const given = engine.generate({ prompt: "a star", steps: 2, image });
+    image.close();
+    const stop = new AbortController();
+    const waiting = engine.generate({ prompt: "a star", signal: stop.signal });
+    stop.abort();
+    const code = await waiting.result.then(
+      () => "none",
+      (error) => error.code,
+    );
+    const ended = { code, isDrawing };
+    long.stop();
+    const { width } = await given.result;
+    engine.dispose();
+    return { ...ended, width };
+  }, `${sites.models.origin}/model/`);
+  expect(found).toEqual({ code: "cancelled", isDrawing: true, width: SCRIPTED_MODEL.width });
+});

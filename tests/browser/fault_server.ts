@@ -23,6 +23,8 @@ export interface Hosted {
   commit?: string;
   /** Answers of a gated model are for this token only. */
   token?: string;
+  /** Status of the answer for what it lacks, 404 elsewhere. */
+  absence?: number;
 }
 
 /** A request as it arrived. */
@@ -156,8 +158,8 @@ export class FaultServer {
     authorization: string | undefined,
     response: ServerResponse,
   ): Buffer | undefined {
-    const { kind, files, token } = mounted.hosted;
-    const absent = () => void response.writeHead(404, { "X-Error-Code": "EntryNotFound" }).end();
+    const { kind, files, token, absence = 404 } = mounted.hosted;
+    const absent = () => void response.writeHead(absence, { "X-Error-Code": "EntryNotFound" }).end();
     if (kind !== "hub")
       return rest.join("/") === "manifest.json" ? manifestOf(files) : (files.get(rest.join("/")) ?? absent());
     if (token !== undefined && origin === "hub" && authorization !== `Bearer ${token}`) {

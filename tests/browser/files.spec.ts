@@ -245,6 +245,47 @@ async function hashesOfFeigned(name: string): Promise<Record<string, string>> {
   return found;
 }
 
+/** Runs in the page: names in the folder of the feigned picker, with the bytes of files. */
+async function sizesOfFeigned(): Promise<Record<string, number | "folder">> {
+  const chosen = await (await navigator.storage.getDirectory()).getDirectoryHandle("chosen");
+  const sizes: Record<string, number | "folder"> = {};
+  for await (const [name, entry] of chosen.entries()) {
+    sizes[name] = entry instanceof FileSystemFileHandle ? (await entry.getFile()).size : "folder";
+  }
+  return sizes;
+}
+
+test("a model is saved beside what has its name, and nothing of it is left when it is damaged", async ({
+  easel,
+}) => {
+  const { page } = easel;
+  await page.addInitScript(feignPicker);
+  await open(easel);
+  await page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const chosen = await root.getDirectoryHandle("chosen", { create: true });
+    await chosen.getDirectoryHandle("dream (2).safetensors", { create: true });
+    const file = await (await chosen.getFileHandle("dream.safetensors", { create: true })).createWritable();
+    await file.write("mine");
+    await file.close();
+  });
+  await drop(page, [join(folder("x", { "dream.safetensors": CHECKPOINT }), "dream.safetensors")]);
+  await opened(easel);
+  const save = () => row(easel, "dream").getByRole("button", { name: "Save to files…" }).click();
+  await save();
+  await expect(row(easel, "dream")).toContainText("Saved as dream (3).safetensors.");
+  const saved = {
+    "dream.safetensors": 4,
+    "dream (2).safetensors": "folder",
+    "dream (3).safetensors": CHECKPOINT.length,
+  };
+  expect(await page.evaluate(sizesOfFeigned)).toEqual(saved);
+  await page.evaluate(flipKeptByte, "dream.safetensors");
+  await save();
+  await expect(row(easel, "dream")).toContainText("is damaged");
+  expect(await page.evaluate(sizesOfFeigned)).toEqual(saved);
+});
+
 /** Opens the model "original" from a folder, whose path it returns, in a browser that has no folder picker. */
 async function openedWithoutPicker(easel: EaselPage): Promise<string> {
   await withoutPicker(easel.page);

@@ -84,6 +84,27 @@ test("a page in another origin has pictures drawn by messages", async ({ easel }
   expect(await answer(page, 2)).toMatchObject({ type: "error", code: "cancelled" });
 });
 
+test("messages with one id are answered each, and as what they began", async ({ easel }) => {
+  const { page } = easel;
+  await open(page, "prompt=a+star&steps=500");
+  await post(page, { easel: 1, id: "x", type: "generate" });
+  await expect.poll(async () => (await saidSoFar(page)).some(({ type }) => type === "step")).toBe(true);
+  await post(page, { easel: 1, id: "x", type: "generate", steps: 3 });
+  const ends = async () => {
+    const told = await saidSoFar(page);
+    return told
+      .filter(({ type }) => type === "picture" || type === "error")
+      .map(({ id, type }) => [id, type]);
+  };
+  await expect.poll(ends).toHaveLength(2);
+  expect(await ends()).toEqual([
+    ["x", "error"],
+    ["x", "picture"],
+  ]);
+  const ids = (await saidSoFar(page)).filter(({ type }) => type !== "ready").map(({ id }) => id);
+  expect(new Set(ids)).toEqual(new Set(["x"]));
+});
+
 test("null is the model's own value, for texts too", async ({ easel }) => {
   const { page } = easel;
   await open(page, "prompt=a+red+apple&steps=2&sampler=pndm&alt=An+apple&negative-prompt=blurry");

@@ -116,6 +116,29 @@ test(`${TRIALS} trials of faults and closed tabs end with the weights of a calm 
   });
 });
 
+// A hub tells the hash of what is packed, which then is made beside; other hosts refuse what they lack.
+for (const { kind, absence } of [
+  { kind: "hub", absence: 404 },
+  { kind: "ranges", absence: 403 },
+] as const) {
+  test(`a checkpoint that was paused is finished from a host of kind ${kind}`, async ({ context }) => {
+    const server = new FaultServer();
+    await server.open();
+    const files = new Map([[CHECKPOINT, goldenCheckpoint(generator(5))]]);
+    server.mount("a/paused", { kind, files, faults: new Map(), absence });
+    const address = server.address("a/paused") + CHECKPOINT;
+    const page = await new Lane(context).page();
+    await page.evaluate(() => lab.hashBeside("slow"));
+    expect(await page.evaluate(() => lab.giveUpHash())).toMatch(/^cancelled/);
+    const asked = [address, CHUNK] as const;
+    const { result } = await page.evaluate(([to, size]) => lab.pause(to, size, "mixed"), asked);
+    expect(result).toMatch(/^cancelled/);
+    await page.evaluate(() => lab.hashBeside("quick"));
+    expect(await complete(address)(page)).toBe("whole");
+    server.close();
+  });
+}
+
 /** The golden model, which `easel import` packs in a test of its own. */
 function golden(): Map<string, Buffer> {
   const folder = new URL("models/sd1/", GOLDENS);
@@ -211,7 +234,7 @@ test("an import takes the engine little memory, however large the file is", asyn
   test.setTimeout(60_000 + 1000 * mib);
   const { address, size, close } = await serveLargeModel(mib, process.env.EASEL_IMPORT_HASH !== "no");
   const page = await new Lane(context).page();
-  await page.evaluate(() => lab.hashBeside());
+  await page.evaluate(() => lab.hashBeside("quick"));
   try {
     const before = performance.now();
     expect(await complete(address, 4 << 20)(page)).toBe("whole");

@@ -1,6 +1,6 @@
 // Damage to what the browser keeps.
 
-/** Runs in the page: changes a byte of a kept file's second chunk. */
+/** Runs in the page: changes a byte of a kept file's last chunk. */
 export async function flipKeptByte(path: string): Promise<void> {
   const settled = <T>(request: IDBRequest<T>) =>
     new Promise<T>((resolve, reject) => {
@@ -14,10 +14,10 @@ export async function flipKeptByte(path: string): Promise<void> {
   const database = await settled(indexedDB.open("easel"));
   const keys = await settled(database.transaction("chunks").objectStore("chunks").getAllKeys());
   database.close();
-  const key = keys.find((found) => Array.isArray(found) && found[1] === path && found[2] === 1);
+  const key = keys.findLast((found) => Array.isArray(found) && found[1] === path);
   if (!Array.isArray(key)) throw new Error("no such chunk is kept");
   const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("easel chunks");
-  const name = `${await hashed(String(key[0]))}.${await hashed(path)}.1`;
+  const name = `${await hashed(String(key[0]))}.${await hashed(path)}.${key[2]}`;
   const file = await folder.getFileHandle(name);
   const bytes = new Uint8Array(await (await file.getFile()).arrayBuffer());
   bytes.set([(bytes[5] ?? 0) ^ 4], 5);

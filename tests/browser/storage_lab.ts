@@ -132,7 +132,8 @@ const tools: PackingTools = {
   makeHash: async (saved) => {
     if (!hashesBeside)
       return new DirectHash((await engine()).FileHash.create(saved && new Uint8Array(saved)));
-    const worker = new Worker(new URL("./hash_lab.ts", import.meta.url), { type: "module" });
+    const name = hashesBeside;
+    const worker = new Worker(new URL("./hash_lab.ts", import.meta.url), { type: "module", name });
     return WorkerHash.begin(worker, undefined, saved);
   },
 };
@@ -185,14 +186,14 @@ async function hashOf(source: ModelSource, path: string): Promise<string> {
 /** Models that are open, by address. */
 const sources = new Map<string, ModelSource>();
 
-/** Whether sources are hashed in a worker, as in the page; to start one takes long. */
-let hashesBeside = false;
+/** Name of the worker that sources are hashed in, as in the page, if they are; to start one takes long. */
+let hashesBeside: "quick" | "slow" | undefined;
 
 const Lab = {
   async ready(): Promise<void> {},
 
-  async hashBeside(): Promise<void> {
-    hashesBeside = true;
+  async hashBeside(how: "quick" | "slow"): Promise<void> {
+    hashesBeside = how;
   },
 
   /** Completes a model; the code of the error that ended it, or "whole". */
@@ -204,7 +205,11 @@ const Lab = {
   },
 
   /** Completes a model as `complete` does, and pauses at what is told of first; how often it was told of more. */
-  async pause(address: string, chunkSize: number): Promise<{ result: string; told: number }> {
+  async pause(
+    address: string,
+    chunkSize: number,
+    quant?: QuantChoice,
+  ): Promise<{ result: string; told: number }> {
     const pausing = new AbortController();
     let told = -1;
     const emit = () => {
@@ -213,9 +218,20 @@ const Lab = {
     };
     const how = { ...options(chunkSize), signal: pausing.signal, emit };
     const result = await outcome(async () => {
-      await new ModelDownload(provider(address, how, undefined), await Store.open(), how).complete();
+      await new ModelDownload(provider(address, how, quant), await Store.open(), how).complete();
     });
     return { result, told };
+  },
+
+  /** What who waits for a hash hears when it is given up. */
+  giveUpHash(): Promise<string> {
+    return outcome(async () => {
+      const hash = await tools.makeHash();
+      await hash.update(new Uint8Array(1000));
+      const saved = hash.save();
+      hash.end();
+      await saved;
+    });
   },
 
   /** Forgets a chunk, and that its file was whole. */

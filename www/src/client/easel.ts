@@ -146,15 +146,20 @@ export class Easel {
     signal: AbortSignal,
   ): Promise<Outcome> {
     const turn = this.#idle;
+    // Pictures are taken as they are now: whoever gave them may draw on, or close them.
+    const pictures = initImage(options, params);
+    // Its failure is thrown below, when it is waited for.
+    pictures.catch(() => {});
+    const stopped = { type: "stopped", index: 0, total: params.steps } as const;
     const run = turn.then(async () => {
       if (this.#disposed) throw this.#disposed;
-      if (signal.aborted) return { type: "stopped", index: 0, total: params.steps } as const;
+      if (signal.aborted) return stopped;
       const prompt = await this.#useLoras(params.prompt, options, signal);
-      const all = { ...params, prompt, ...(await initImage(options, params)) };
+      const all = { ...params, prompt, ...(await pictures) };
       return this.#client.request("generate", all, { onEvent, signal });
     });
     this.#idle = run.catch((error) => this.#note(asEaselError(error)));
-    return run;
+    return Promise.race([run, abortedBefore(turn, signal).then(() => stopped)]);
   }
 
   /** Fetches the LoRAs that a picture asks for, lets the engine know these and no others, and returns the prompt with their tags. */
@@ -184,15 +189,27 @@ export class Easel {
   }
 }
 
-/** The picture to start from, as the engine takes it. */
+/** Fulfilled when the signal aborts before the turn has come, and never otherwise. */
+function abortedBefore(turn: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const leave = () => resolve();
+    if (signal.aborted) leave();
+    signal.addEventListener("abort", leave);
+    turn.finally(() => signal.removeEventListener("abort", leave));
+  });
+}
+
+/** The picture to start from, and the mask, as the engine takes them; both are read at once. */
 async function initImage(
   { image, mask }: GenerateOptions,
   { width, height }: GenerateParams,
 ): Promise<Pick<GenerateParams, "image" | "mask_image">> {
   if (!image) return {};
-  const pixels = new Uint8Array(await pixelsOf("image", image, width, height));
-  if (!mask) return { image: pixels };
-  return { image: pixels, mask_image: brightness(await pixelsOf("mask", mask, width, height)) };
+  const [pixels, ofMask] = await Promise.all([
+    pixelsOf("image", image, width, height),
+    mask && pixelsOf("mask", mask, width, height),
+  ]);
+  return { image: new Uint8Array(pixels), ...(ofMask && { mask_image: brightness(ofMask) }) };
 }
 
 interface EngineFiles {

@@ -14,8 +14,8 @@ declare const __EMBED_ORIGINS__: string[];
 
 const image = document.querySelector("easel-image");
 const problem = document.getElementById("problem");
-/** Of the message that the present run answers; null for a run of the visitor. */
-let answered: Id | null = null;
+/** The message that the present run answers, of which ids need not differ; null for a run of the visitor. */
+let answered: { id: Id } | null = null;
 
 /** Shows what the frame's address asks for. */
 function show(target: EaselImage, { attributes, model, controls }: FrameAddress): void {
@@ -56,12 +56,13 @@ function obey(target: EaselImage, parent: FrameParent, command: ToFrame): void {
   }
   // What is under way ends under its own name.
   target.stop();
-  answered = id;
+  const message = { id };
+  answered = message;
   target
     .generate()
     .then((picture) => parent.tell({ easel: 1, id, type: "picture", ...picture }), fail)
     .finally(() => {
-      if (answered === id) answered = null;
+      if (answered === message) answered = null;
     });
 }
 
@@ -78,10 +79,10 @@ function adopt(target: EaselImage, wish: FrameWish): void {
 /** Passes the element's events on. How a run ends that a message asked for is told as the answer to that. */
 function report(target: EaselImage, parent: FrameParent): void {
   target.addEventListener("progress", ({ detail }) =>
-    parent.tell({ easel: 1, id: answered, type: "progress", ...detail }),
+    parent.tell({ easel: 1, id: answered?.id ?? null, type: "progress", ...detail }),
   );
   target.addEventListener("step", ({ detail }) =>
-    parent.tell({ easel: 1, id: answered, type: "step", ...detail }, [detail.picture]),
+    parent.tell({ easel: 1, id: answered?.id ?? null, type: "step", ...detail }, [detail.picture]),
   );
   target.addEventListener("generate", ({ detail }) => {
     if (answered === null) parent.tell({ easel: 1, id: null, type: "picture", ...detail });

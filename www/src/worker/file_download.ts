@@ -141,6 +141,10 @@ async function* keepChunks(
       yield { data, sha256 };
       index += 1;
     }
+  } catch (error) {
+    // A chunk that cannot be kept without its source's checkpoint says less of what went wrong.
+    written = written.catch(() => {});
+    throw error;
   } finally {
     await written;
   }

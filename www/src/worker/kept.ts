@@ -81,7 +81,7 @@ async function damagedChunks(
   let loaded = 0;
   for (const file of plan.files) {
     for (let index = 0; index < chunkCount(file); index += 1) {
-      if (signal.aborted) throw stopped();
+      if (signal.aborted) throw stopped("checking was stopped before its end");
       const key: ChunkKey = [file.path, index];
       if (kept.has(key.join("/")) && !(await intactChunk(store, address, file, index))) damaged.push(key);
       loaded += chunkLength(file, index);

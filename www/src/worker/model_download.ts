@@ -1,6 +1,7 @@
 // One model from where it is into the store: planned, room asked for, fetched file by file.
 import { asEaselError, EaselError } from "../shared/errors.ts";
 import type { DownloadEvent, Survey } from "../shared/protocol.ts";
+import { clipMerges, MERGES } from "./clip_merges.ts";
 import { chunkLength, completeFile, intactChunk, mendChunk } from "./file_download.ts";
 import type { HostOptions } from "./host.ts";
 import { keptBytes, missingBytes } from "./kept.ts";
@@ -14,7 +15,7 @@ import {
   sourceBytes,
   sourceRatio,
 } from "./plan.ts";
-import { bytesInMemory, type Provider } from "./provider.ts";
+import { type ByteSource, bytesInMemory, type Provider } from "./provider.ts";
 import { PATIENCE } from "./retries.ts";
 import { outOfRoom, requireRoom } from "./room.ts";
 import type { ChunkNotes, Store } from "./store.ts";
@@ -112,7 +113,7 @@ export class ModelDownload {
       loaded += bytes;
       this.#options.emit({ type: "download", loaded, total });
     };
-    const source = this.#provider.open(plan, file);
+    const source = await this.#open(plan, file);
     await mendChunk({ address: this.#address, file, store: this.#store, source, onBytes }, index, notes);
   }
 
@@ -156,7 +157,7 @@ export class ModelDownload {
       if (await store.file(address, file.path)) onBytes(file.size);
       else {
         const read = contents.get(file.path);
-        const source = read ? bytesInMemory(read) : this.#provider.open(plan, file);
+        const source = read ? bytesInMemory(read) : await this.#open(plan, file);
         const onHashes = (hashes: string[]) => this.#note(plan, file, hashes);
         await completeFile({ address, file, store, source, signal, onBytes, onHashes }).catch(
           async (error) => {
@@ -169,6 +170,12 @@ export class ModelDownload {
     const record = await store.model(address);
     await store.putModel(address, { started: Date.now(), ...record, plan, finished: Date.now() });
     return plan;
+  }
+
+  /** What every checkpoint lacks is of the page, and no host is asked for it. */
+  async #open(plan: Plan, file: PlannedFile): Promise<ByteSource> {
+    const isOwn = plan.checkpoint !== undefined && file.path === MERGES;
+    return isOwn ? bytesInMemory(await clipMerges()) : this.#provider.open(plan, file);
   }
 
   /** What a packed file is has no hash before it was made; from then on a damaged chunk can be made again alone. */

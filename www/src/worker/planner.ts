@@ -25,8 +25,6 @@ export interface Shelf {
   licence(): Promise<Licence | undefined>;
 }
 
-const TOKENIZER_FILES = ["tokenizer_config.json", "special_tokens_map.json"];
-
 /** What is to be at an address: a model, which may be a folder or a file, or a LoRA, which is a file. */
 export type Wanted = "model" | "lora";
 
@@ -95,10 +93,16 @@ class Planner {
   }
 
   async #tokenizer(folder: string): Promise<void> {
-    if ((await this.#small(`${folder}/tokenizer.json`)) === undefined) {
+    const whole = await this.#small(`${folder}/tokenizer.json`);
+    if (whole === undefined) {
       for (const name of ["vocab.json", "merges.txt"]) await this.#require(`${folder}/${name}`);
     }
-    for (const name of TOKENIZER_FILES) await this.#small(`${folder}/${name}`);
+    const config = await this.#small(`${folder}/tokenizer_config.json`);
+    await this.#small(`${folder}/special_tokens_map.json`);
+    // Learnt words, as they were written before the config held them.
+    if (whole === undefined && !config?.includes('"added_tokens_decoder"')) {
+      await this.#small(`${folder}/added_tokens.json`);
+    }
   }
 
   async #weights(part: Part): Promise<void> {

@@ -101,9 +101,9 @@ export function requestedDelay(header: string | null, now: number): number | und
   return Number.isNaN(delay) ? undefined : Math.max(0, delay);
 }
 
-/** The error of work that was stopped. */
-export function stopped(): EaselError {
-  return new EaselError("cancelled", "the download was stopped: what has arrived is kept");
+/** The error of work that was stopped: of a download, unless `message` tells of other work. */
+export function stopped(message = "the download was stopped: what has arrived is kept"): EaselError {
+  return new EaselError("cancelled", message);
 }
 
 /** Whether the browser says that there is no network; that it says nothing means little. */

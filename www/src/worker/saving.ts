@@ -22,18 +22,47 @@ export interface Saving {
   emit: (event: SaveEvent) => void;
 }
 
-/** Writes a model into a new folder of `parent`; a checkpoint is one file there. Returns the name that it has. */
+/**
+ * Writes a model into a new folder of `parent`; a checkpoint is one new file there. Returns the name that it has. What does
+ * not become whole is removed.
+ */
 export async function saveToFolder(saving: Saving, parent: FileSystemDirectoryHandle): Promise<string> {
   const plan = await wholePlan(saving);
-  const name = fileName(saving.address);
-  await explained(async () => {
-    if (plan.checkpoint !== undefined) return write(saving, plan, new FolderSink(parent));
-    const folder = await parent.getDirectoryHandle(name, { create: true });
-    // What is there of an earlier time is no whole model any more.
-    await folder.removeEntry(MANIFEST).catch(() => {});
-    return write(saving, plan, new FolderSink(folder));
+  return explained(async () => {
+    const name = await freeName(parent, fileName(saving.address));
+    try {
+      const sink =
+        plan.checkpoint === undefined
+          ? new FolderSink(await parent.getDirectoryHandle(name, { create: true }))
+          : new FolderSink(parent, name);
+      await write(saving, plan, sink);
+    } catch (error) {
+      await parent.removeEntry(name, { recursive: true }).catch(() => {});
+      throw error;
+    }
+    return name;
   });
-  return name;
+}
+
+/** The name, or one with a number, of which nothing is there: the user's own model may lie beside its packed copy. */
+async function freeName(folder: FileSystemDirectoryHandle, name: string): Promise<string> {
+  const [, stem = name, ending = ""] = /^(.+?)(\.safetensors)?$/.exec(name) ?? [];
+  let free = name;
+  for (let number = 2; !(await isFree(folder, free)); number += 1) free = `${stem} (${number})${ending}`;
+  return free;
+}
+
+async function isFree(folder: FileSystemDirectoryHandle, name: string): Promise<boolean> {
+  try {
+    await folder.getFileHandle(name);
+    return false;
+  } catch (thrown) {
+    const reason = thrown instanceof DOMException ? thrown.name : "";
+    if (reason === "NotFoundError") return true;
+    // A folder.
+    if (reason === "TypeMismatchError") return false;
+    throw thrown;
+  }
 }
 
 /**
@@ -43,7 +72,7 @@ export async function saveToFolder(saving: Saving, parent: FileSystemDirectoryHa
 export async function saveToArchive(saving: Saving): Promise<{ name: string; file: File }> {
   const plan = await wholePlan(saving);
   await dropArchives();
-  await requireRoom(planBytes(plan));
+  await requireRoom(planBytes(plan), "save");
   const name = fileName(saving.address);
   const plain = plan.checkpoint !== undefined;
   const file = await explained(() =>
@@ -106,7 +135,7 @@ async function writeFile(
   const chunks: string[] = [];
   await sink.begin(path, size);
   for (let index = 0; index < chunkCount(file); index += 1) {
-    if (signal.aborted) throw stopped();
+    if (signal.aborted) throw stopped("saving was stopped, and nothing of it is left");
     const chunk = await intactChunk(store, address, file, index);
     if (!chunk) {
       throw new EaselError(

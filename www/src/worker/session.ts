@@ -68,6 +68,8 @@ export class Session {
   /** See the request of the same name. */
   async useLoras(loras: readonly LoraPlace[], signal: AbortSignal): Promise<null> {
     if (this.#running) throw new EaselError("busy", "a picture is already being drawn");
+    // Before a model is there, nothing is held that could be given back.
+    if (loras.length === 0 && !this.#canvas) return null;
     await this.#loras.use(this.#loaded().engine, loras, signal);
     return null;
   }

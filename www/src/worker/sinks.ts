@@ -14,17 +14,19 @@ export interface Sink {
   abandon(): Promise<void>;
 }
 
-/** Files below a folder; each gets its name when it is whole. */
+/** Files below a folder, or one file there, which gets another name; each has its bytes when it is whole. */
 export class FolderSink implements Sink {
   readonly #folder: FileSystemDirectoryHandle;
+  readonly #name: string | undefined;
   #file: FileSystemWritableFileStream | undefined;
 
-  constructor(folder: FileSystemDirectoryHandle) {
+  constructor(folder: FileSystemDirectoryHandle, name?: string) {
     this.#folder = folder;
+    this.#name = name;
   }
 
   async begin(path: string): Promise<void> {
-    const parts = path.split("/");
+    const parts = (this.#name ?? path).split("/");
     const name = parts.pop() ?? path;
     let folder = this.#folder;
     for (const part of parts) folder = await folder.getDirectoryHandle(part, { create: true });

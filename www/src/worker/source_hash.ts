@@ -71,8 +71,7 @@ export class WorkerHash implements SourceHash {
     worker.onmessage = ({ data }: MessageEvent<FromHashWorker>) => this.#waiting.shift()?.resolve(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#failure = new EaselError("internal", "the worker that hashes broke down: load the model again");
-      for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+      this.#fail(new EaselError("internal", "the worker that hashes broke down: load the model again"));
     };
   }
 
@@ -119,6 +118,13 @@ export class WorkerHash implements SourceHash {
 
   end(): void {
     this.#worker.terminate();
+    // Who still waits for it must not do so for ever.
+    this.#fail(new EaselError("cancelled", "the hash of a download was given up"));
+  }
+
+  #fail(failure: EaselError): void {
+    this.#failure = failure;
+    for (const { reject } of this.#waiting.splice(0)) reject(failure);
   }
 
   #ask(message: ToHashWorker, transfer: Transferable[] = []): Promise<FromHashWorker> {
