@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Pipeline;
-use super::lora_fit::Fitted;
+use super::lora_fit::{Fitted, Known};
 use crate::error::{Error, Result};
 use crate::model::adapters::{Adapters, Factors};
 use crate::prompt::{LoraTag, ParsedPrompt};
@@ -54,6 +54,8 @@ pub(super) struct RunAdapters {
 pub(super) struct Loras {
     by_name: BTreeMap<String, Rc<Lora>>,
     added: usize,
+    /// What a LoRA may be for.
+    pub(super) layers: Option<Rc<BTreeMap<Part, Known>>>,
     latest: Option<(Key, Rc<RunAdapters>)>,
 }
 

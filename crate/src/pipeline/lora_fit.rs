@@ -1,6 +1,7 @@
 //! Which layers of a model the layers of a LoRA file are for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::Pipeline;
 use crate::error::{Error, Result};
@@ -22,18 +23,7 @@ pub(super) struct Fitted {
 impl Pipeline {
     /// Finds the model's layers; the second list names those of the file that the model does not have.
     pub(super) async fn fit(&self, file: &LoraFile) -> Result<(Vec<Fitted>, Vec<String>)> {
-        // Where parts follow each other, the encoders that are held here outlast the reading of the UNet.
-        let (text_encoder, text_encoder_2) = self.text_encoders.models(&self.files()).await?;
-        let unet = self.unet().await?;
-        let parts = [
-            (Part::TextEncoder, Some(text_encoder.adaptable())),
-            (Part::TextEncoder2, text_encoder_2.as_ref().map(|model| model.adaptable())),
-            (Part::Unet, Some(unet.adaptable())),
-        ];
-        let known: BTreeMap<Part, Known<'_>> = parts
-            .into_iter()
-            .filter_map(|(part, adaptable)| Some((part, Known::of(adaptable?, part))))
-            .collect();
+        let known = self.known_layers().await?;
         let (mut fitted, mut unknown, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (index, layer) in file.layers().iter().enumerate() {
             let known = known.get(&layer.name.part);
@@ -57,32 +47,60 @@ impl Pipeline {
         }
         Ok((fitted, unknown))
     }
+
+    /// The model's layers, found out when the first LoRA comes.
+    async fn known_layers(&self) -> Result<Rc<BTreeMap<Part, Known>>> {
+        let known = self.loras.borrow().layers.clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let known = Rc::new(self.in_memory(async || self.read_layers().await).await?);
+        self.loras.borrow_mut().layers = Some(Rc::clone(&known));
+        Ok(known)
+    }
+
+    /// One part after the other: where memory is short, none stays for the next.
+    async fn read_layers(&self) -> Result<BTreeMap<Part, Known>> {
+        let mut known = BTreeMap::new();
+        let mut note = |part, adaptable: &Adaptable| known.insert(part, Known::of(adaptable, part));
+        self.read_text_encoders().await?;
+        let (text_encoder, text_encoder_2) = self.text_encoders.models(&self.files()).await?;
+        note(Part::TextEncoder, text_encoder.adaptable());
+        if let Some(second) = &text_encoder_2 {
+            note(Part::TextEncoder2, second.adaptable());
+        }
+        drop((text_encoder, text_encoder_2));
+        note(Part::Unet, self.unet().await?.adaptable());
+        Ok(known)
+    }
 }
 
-/// The layers of a part of a model, by all their names.
-struct Known<'a> {
-    dotted: BTreeMap<String, (&'a str, LayerShape)>,
-    underscored: BTreeMap<String, (&'a str, LayerShape)>,
-    unused: &'a [String],
+/// The layers of a part of a model, by all their names, each with its own.
+pub(super) struct Known {
+    dotted: BTreeMap<String, (String, LayerShape)>,
+    underscored: BTreeMap<String, (String, LayerShape)>,
+    unused: Vec<String>,
 }
 
-impl<'a> Known<'a> {
-    fn of(adaptable: &'a Adaptable, part: Part) -> Self {
-        let own = adaptable.layers().map(|(name, shape)| (name.to_owned(), (name, shape)));
+impl Known {
+    fn of(adaptable: &Adaptable, part: Part) -> Self {
+        let own = adaptable.layers().map(|(name, shape)| (name.to_owned(), (name.to_owned(), shape)));
         let mut dotted: BTreeMap<_, _> = own.collect();
         if part == Part::Unet {
             let names = original_names(adaptable.layers().map(|(name, _)| name));
             let shapes: BTreeMap<_, _> = adaptable.layers().collect();
-            let with_shape = |(original, name)| Some((original, (name, *shapes.get(name)?)));
+            let with_shape =
+                |(original, name): (String, &str)| Some((original, (name.to_owned(), *shapes.get(name)?)));
             dotted.extend(names.into_iter().filter_map(with_shape));
         }
-        let underscored = dotted.iter().map(|(name, layer)| (name.replace('.', "_"), *layer)).collect();
-        Self { dotted, underscored, unused: adaptable.unused() }
+        let underscored =
+            dotted.iter().map(|(name, layer)| (name.replace('.', "_"), layer.clone())).collect();
+        Self { dotted, underscored, unused: adaptable.unused().to_vec() }
     }
 
-    fn layer(&self, name: &LayerName) -> Option<(&'a str, LayerShape)> {
+    fn layer(&self, name: &LayerName) -> Option<(&str, LayerShape)> {
         let layers = if name.underscored { &self.underscored } else { &self.dotted };
-        layers.get(&name.name).copied()
+        layers.get(&name.name).map(|(name, shape)| (name.as_str(), *shape))
     }
 
     fn is_unused(&self, name: &LayerName) -> bool {
