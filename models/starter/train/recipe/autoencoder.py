@@ -35,6 +35,18 @@ def cropped(pictures: Tensor, side: int) -> Tensor:
     return pictures[..., top : top + side, left : left + side]
 
 
+def cropped_both(latents: Tensor, pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Pieces of `side` pixels, from the same random place of every picture and of its latents."""
+    factor = pictures.shape[-1] // latents.shape[-1]
+    across, down = (int(torch.randint(0, latents.shape[-1] - side // factor + 1, ())) for _ in range(2))
+
+    def piece(values: Tensor, scale: int) -> Tensor:
+        top, left, size = scale * down, scale * across, side // factor * scale
+        return values[..., top : top + size, left : left + size]
+
+    return piece(latents, 1), piece(pictures, factor)
+
+
 @torch.no_grad()
 def psnr(model, pictures: Tensor) -> float:
     """Mean peak signal-to-noise ratio in decibels of reconstructed pictures in -1..1."""

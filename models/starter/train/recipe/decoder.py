@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import drawn
-from .autoencoder import CROPPED, VALIDATION_PICTURES, cropped, psnr, reconstruction_loss
+from .autoencoder import CROPPED, VALIDATION_PICTURES, cropped, cropped_both, psnr, reconstruction_loss
 from .loop import Stage
 from .settings import Training
 from .work import Work
@@ -53,18 +53,6 @@ def slopes_loss(found: Tensor, wanted: Tensor) -> Tensor:
     pools = (F.max_pool2d, F.avg_pool2d)
     steepest, mean = (pool(found, NEAR, NEAR // 2) - pool(wanted, NEAR, NEAR // 2) for pool in pools)
     return steepest.abs().mean() + 2 * mean.abs().mean()
-
-
-def cropped_both(latents: Tensor, pictures: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Pieces of `side` pixels, from the same random place of every picture and of its latents."""
-    factor = pictures.shape[-1] // latents.shape[-1]
-    across, down = (int(torch.randint(0, latents.shape[-1] - side // factor + 1, ())) for _ in range(2))
-
-    def piece(values: Tensor, scale: int) -> Tensor:
-        top, left, size = scale * down, scale * across, side // factor * scale
-        return values[..., top : top + size, left : left + size]
-
-    return piece(latents, 1), piece(pictures, factor)
 
 
 class Learner:

@@ -4,7 +4,7 @@ It draws captions by its own few steps. Of many renders around the place that th
 drew becomes the goal of its way (implicit maximum likelihood estimation, arXiv:1809.09087, with caption and noise given):
 a thing may be here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each
 step shall end on the line from the noise that the way began with to that goal; but the first has what the noise tells as
-its goal. Were renders anywhere sought, what is drawn and what is nearest would agree ever more, until all seeds had one
+its goal. One step's goal is looked at as a picture, too. Were renders anywhere sought, what is drawn and what is nearest would agree ever more, until all seeds had one
 picture.
 """
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import networks
+from .autoencoder import cropped_both, reconstruction_loss
 from .paths import stepped, velocity_to
 from .rendering import Renderer
 from .scenes import Scene
@@ -24,7 +25,9 @@ from .work import Work
 
 # Renders among which the nearest is sought: ones that differ from what is told, then from the best, by so much of the
 # picture's side. They are as small as latents, and means of pictures of twice that side.
-CANDIDATES, NEARER, FINER = 48, (0.02, 0.008), 2
+CANDIDATES, NEARER, FINER = 48, (0.006, 0.002), 2
+# What pictures count beside latents, in which eyes, stripes and legs are small: the squares are those of colours.
+SEEN = 0.5
 # Renders from which it is learnt how latents look.
 LOOKED_AT = 128
 
@@ -37,7 +40,8 @@ class Search:
     def of(cls, work: Work, told: ToldScenes, rng: random.Random) -> "Search":
         examples = [told.scenes.scene() for _ in range(LOOKED_AT)]
         small = work.renderer(networks.latent_side(work.preset) * FINER)
-        return cls(small, rng, told.renderer.pictures(examples), told.encoded(examples))
+        pictures = told.renderer.pictures(examples)
+        return cls(small, rng, pictures, told.encoded(pictures))
 
     def __init__(self, small: Renderer, rng: random.Random, pictures: Tensor, latents: Tensor):
         """`pictures` and their `latents` are the examples by which colours are learnt."""
@@ -95,10 +99,18 @@ def train(work: Work) -> None:
         for i in range(1, steps):
             found.append(unet(way[i], timesteps[i], drawn.text).sample.float())
             way.append(stepped(way[i], found[-1].detach(), turns[i]))
-        goals = told.encoded(search.nearest(drawn.scenes, way[-1]))
+        renders = told.renderer.pictures(search.nearest(drawn.scenes, way[-1]))
+        goals = told.encoded(renders)
         line = [angle[i + 1].cos() * goals + angle[i + 1].sin() * drawn.noise for i in range(steps)]
         wanted = [velocity_to(way[i], line[i], turns[i]) for i in range(1, steps)]
-        return {"first": first, "then": F.mse_loss(torch.cat(found), torch.cat(wanted))}
+        # Every other time the last step's, which is what is drawn.
+        i = steps - 1 if learner.rng.random() < 0.5 else learner.rng.randrange(1, steps)
+        seen, renders = cropped_both(stepped(way[i], found[i - 1], angle[i]), renders, work.preset.autoencoder.crop)
+        return {
+            "first": first,
+            "then": F.mse_loss(torch.cat(found), torch.cat(wanted)),
+            "seen": SEEN * reconstruction_loss(told.decoded(seen), renders),
+        }
 
     learner.stage.train(loss, work.deadline)
     learner.save()

@@ -9,7 +9,7 @@ from .colors import NAMES, WHITE, shade
 # Parts of the pictures with one glyph, one shape, two things and three things: as a rule, and where two things are to
 # be learnt.
 KINDS = {"glyph": 0.62, "shape": 0.08, "pair": 0.22, "row": 0.08}
-MORE_PAIRS = {"glyph": 0.35, "shape": 0.05, "pair": 0.50, "row": 0.10}
+MORE_PAIRS = {"glyph": 0.47, "shape": 0.05, "pair": 0.40, "row": 0.08}
 # Part of the things of a pair or a row that are shapes.
 SHAPES_AMONG_THINGS = 0.35
 COLORED_BACKGROUNDS = 0.5
@@ -23,9 +23,9 @@ MIDDLES = {
 }
 # How far a thing moves, of what a place leaves free around it.
 ROOM = 0.8
-# How much of all sizes and of that room a few-step model chooses from: what it reads of its noise is not exact, and the
-# less of it decides, the sharper its pictures.
-TOLD = 0.5
+# How much of all sizes and of that room a few-step model chooses from: what it reads of its noise is not exact, and eyes and
+# stripes are as small as that.
+TOLD = 0.15
 
 
 @dataclass(frozen=True)
