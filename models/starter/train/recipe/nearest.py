@@ -1,11 +1,11 @@
 """Stage `nearest`: the student learns from renders, no more from its teacher.
 
-It draws captions by its own few steps. Of many renders around the place that the noise tells, the one nearest to what it
-drew becomes the goal of its way (implicit maximum likelihood estimation, arXiv:1809.09087, with caption and noise given):
-a thing may be here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and near. Each
-step shall end on the line from the noise that the way began with to that goal; but the first has what the noise tells as
-its goal. One step's goal is looked at as a picture, too. Were renders anywhere sought, what is drawn and what is nearest would agree ever more, until all seeds had one
-picture.
+It draws captions by its own few steps. Of many renders around the place that the noise tells, the one nearest to what
+it drew becomes the goal of its way (implicit maximum likelihood estimation, arXiv:1809.09087, with caption and noise
+given): a thing may be here or a little to the left, and the mean of both is a blur, but the nearer one is sharp and
+near. Each step shall end on the line from the noise that the way began with to that goal; but the first has what the
+noise tells as its goal. One step's goal is looked at as a picture, too. Were renders anywhere sought, what is drawn and
+what is nearest would agree ever more, until all seeds had one picture.
 """
 
 import random
