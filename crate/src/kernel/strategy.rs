@@ -346,8 +346,9 @@ impl Strategy {
     }
 }
 
-/// `register 8x8`, the outputs of an invocation, `subgroup 8x8 / 4`, those and how many invocations share what they read, or
-/// `tiled 64x64`, the outputs of a workgroup, or `cooperative 64x64 / 16`, those and the side of matrices; of attention the queries of an invocation, and how many share them.
+/// `register 8x8`, the outputs of an invocation, `subgroup 8x8 / 4`, those and how many invocations share what they read,
+/// or `tiled 64x64`, the outputs of a workgroup, or `cooperative 64x64 / 16`, those and the side of matrices; of
+/// attention the queries of an invocation, and how many share them.
 impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [tile_rows, tile_columns] = self.tile();
