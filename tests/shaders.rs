@@ -105,38 +105,33 @@ fn every_module_compiles_within_the_default_limits() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// All compile where `needed` is there beside `others`, and none does without it.
+fn compile_only_with(needed: Capabilities, others: Capabilities, modules: Vec<(String, String)>) {
+    assert!(!modules.is_empty());
+    for (name, source) in modules {
+        let found = faults(&source, EVERYWHERE | others | needed);
+        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
+        assert!(!faults(&source, EVERYWHERE | others).is_empty(), "{name} needs no {needed:?}");
+    }
+}
+
 #[test]
 fn f16_modules_compile_where_f16_is_allowed() {
     let modules = easel::kernel::f16_shader_sources();
-    assert!(!modules.is_empty());
-    for (name, source) in modules {
-        let found = faults(&source, EVERYWHERE | Capabilities::SHADER_FLOAT16);
-        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
-        assert!(!faults(&source, EVERYWHERE).is_empty(), "{name} needs no f16");
-    }
+    compile_only_with(Capabilities::SHADER_FLOAT16, Capabilities::empty(), modules);
 }
 
 #[test]
 fn subgroup_modules_compile_where_subgroups_are() {
     let modules = easel::kernel::subgroup_shader_sources();
-    assert!(!modules.is_empty());
-    for (name, source) in modules {
-        let found = faults(&source, EVERYWHERE | Capabilities::SUBGROUP);
-        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
-        assert!(!faults(&source, EVERYWHERE).is_empty(), "{name} needs no subgroups");
-    }
+    compile_only_with(Capabilities::SUBGROUP, Capabilities::empty(), modules);
 }
 
 #[test]
 fn cooperative_modules_compile_where_matrices_are() {
-    let without = EVERYWHERE | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
+    let others = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
     let modules = easel::kernel::cooperative_shader_sources();
-    assert!(!modules.is_empty());
-    for (name, source) in modules {
-        let found = faults(&source, without | Capabilities::COOPERATIVE_MATRIX);
-        assert!(found.is_empty(), "{name}: {}", found.join("\n"));
-        assert!(!faults(&source, without).is_empty(), "{name} needs no matrices");
-    }
+    compile_only_with(Capabilities::COOPERATIVE_MATRIX, others, modules);
 }
 
 #[test]

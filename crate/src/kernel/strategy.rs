@@ -185,8 +185,9 @@ fn register_defines(lanes: u32, rows: u32, columns: u32) -> Vec<(&'static str, u
     ]
 }
 
-/// Of the tiled kernels, whose workgroups are of one dimension, too: cooperative matrices ask for whole subgroups in it.
-fn tile_defines(height: u32, rows4: u32, columns: u32, depth: u32, f16: bool) -> Vec<(&'static str, u32)> {
+/// Of the tiled kernels, whose workgroups are of one dimension, too: cooperative matrices, whose `side` is 0 for none, ask
+/// for whole subgroups in it.
+fn tile_defines([height, rows4, columns, depth]: [u32; 4], f16: bool, side: u32) -> Vec<(&'static str, u32)> {
     vec![
         ("WG_X", WIDTH * height),
         ("WIDTH", WIDTH),
@@ -197,16 +198,16 @@ fn tile_defines(height: u32, rows4: u32, columns: u32, depth: u32, f16: bool) ->
         ("GATE_APART", WIDTH),
         ("TILE_K", depth),
         ("F16", f16.into()),
+        ("SIDE", side),
     ]
 }
 
 /// The subgroups of a workgroup share each quarter of a tile, four rows and four columns for each invocation: `lanes`
 /// invocations have `16 * lanes` of its values, in matrices that lie beside each other first.
-fn matrix_defines(height: u32, side: u32, lanes: u32) -> [(&'static str, u32); 4] {
+fn matrix_defines(height: u32, side: u32, lanes: u32) -> [(&'static str, u32); 3] {
     let matrices = 16 * lanes / (side * side);
     let columns = matrices.min(4 * WIDTH / side);
     [
-        ("SIDE", side),
         ("MATRIX_ROWS", matrices / columns),
         ("MATRIX_COLUMNS", columns),
         // The tallest tile and its quarter fill workgroup memory as they are.
@@ -297,12 +298,10 @@ impl Strategy {
             Self::Register { rows, columns } => register_defines(1, rows, columns),
             Self::Subgroup { lanes, rows, columns } => register_defines(lanes, rows, columns),
             Self::Tiled { height, rows4, columns, depth, f16 } => {
-                let mut defines = tile_defines(height, rows4, columns, depth, f16);
-                defines.push(("SIDE", 0));
-                defines
+                tile_defines([height, rows4, columns, depth], f16, 0)
             }
             Self::Cooperative { height, side, lanes } => {
-                let mut defines = tile_defines(height, 2, 2, 16, true);
+                let mut defines = tile_defines([height, 2, 2, 16], true, side);
                 defines.extend(matrix_defines(height, side, lanes));
                 defines
             }
@@ -383,8 +382,8 @@ impl Product {
         let mut all = match self.operation {
             Operation::Attention => attention::strategies(self.n),
             Operation::Linear | Operation::Conv2d => {
-                let some = [&Strategy::ALL_SUBGROUP[..], &Strategy::ALL_F16, &Strategy::ALL_COOPERATIVE];
-                [&Strategy::ALL[..], &some.concat()].concat()
+                let others = [&Strategy::ALL_SUBGROUP[..], &Strategy::ALL_F16, &Strategy::ALL_COOPERATIVE];
+                Strategy::ALL.into_iter().chain(others.concat()).collect()
             }
         };
         all.retain(|strategy| self.storage == Storage::F16 || !strategy.is_f16());
