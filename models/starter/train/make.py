@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 # Before torch, whose environment it sets.
-from recipe import autoencoder, data, decoder, diffusion, drawn, evaluation, judging, nearest, paths, phrasings
-from recipe import places, pool, publishing, student, text
+from recipe import autoencoder, data, diffusion, drawn, evaluation, judging, nearest, paths, phrasings
+from recipe import places, pool, publishing, sharpen, student, text, whole
 from recipe.concepts import plain
 from recipe.loop import Deadline, Paused
 from recipe.sampling import Sampling
@@ -18,7 +18,7 @@ import torch
 
 STAGES = {
     "vae": autoencoder.train,
-    "decoder": decoder.train,
+    "whole": whole.train,
     "pool": pool.fill,
     "text": text.train,
     "unet": diffusion.train,
@@ -27,7 +27,7 @@ STAGES = {
     "places": places.train,
     "nearest": nearest.train,
     "drawn": drawn.fill,
-    "sharpen": decoder.sharpen,
+    "sharpen": sharpen.train,
     "phrasings": phrasings.train,
     "judge": judging.train,
 }

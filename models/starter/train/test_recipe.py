@@ -16,7 +16,7 @@ from pathlib import Path
 
 # Before torch, whose environment it sets.
 import make
-from recipe import articles, autoencoder, data, decoder, diffusion, evaluation, loop, measures, nearest, networks, paths
+from recipe import articles, autoencoder, data, diffusion, evaluation, loop, measures, nearest, networks, paths, sharpen
 from recipe.captions import BEFORE, HELD_OUT, own_keywords
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
@@ -190,11 +190,23 @@ class Pictures(unittest.TestCase):
         blurred = torch.nn.functional.avg_pool2d(picture, 5, 1, 2, count_include_pad=False)
         ringing = picture + (picture - blurred)
         moved = picture.roll(1, -1)
-        distance = [float(decoder.slopes_loss(found, picture)) for found in (picture, moved, blurred, ringing)]
+        distance = [float(sharpen.slopes_loss(found, picture)) for found in (picture, moved, blurred, ringing)]
         self.assertEqual(distance[0], 0)
         self.assertLess(2 * distance[1], min(distance[2:]))
         apart = [float((found - picture).abs().mean()) for found in (moved, blurred)]
         self.assertGreater(apart[0], 0.5 * apart[1], "by pixels, what moved is off as well")
+
+    def test_a_faint_line_counts_more_than_its_contrast(self):
+        wanted = torch.ones(1, 3, 64, 64)
+        wanted[..., 8:56, 8:56] = 0.2
+        without_faint, without_bold = wanted.clone(), wanted.clone()
+        wanted[..., 20:22, 12:52] = 0.1
+        wanted[..., 40:42, 12:52] = -1
+        without_faint[..., 40:42, 12:52] = -1
+        without_bold[..., 20:22, 12:52] = 0.1
+        for loss, least, most in ((autoencoder.reconstruction_loss, 11, 13), (autoencoder.faint_lines_loss, 3, 4)):
+            faint, bold = (float(loss(found, wanted) - loss(wanted, wanted)) for found in (without_faint, without_bold))
+            self.assertTrue(least < bold / faint < most, f"{loss.__name__}: {bold / faint}")
 
     def test_pieces_are_of_one_place(self):
         latents = torch.arange(64.0).view(1, 1, 8, 8).repeat(2, 1, 1, 1)

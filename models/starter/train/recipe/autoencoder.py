@@ -11,6 +11,8 @@ from .work import Work
 # Luma and two chroma differences, weighted so that a wrong hue costs as much as a wrong brightness.
 LUMA_CHROMA = ((0.48, 0.94, 0.18), (0.75, -0.75, 0.0), (-0.375, -0.375, 0.75))
 GRADIENTS, COLOURS, KL = 0.5, 2.0, 1e-4
+# Slopes are compared with those of so many pixels around; flat places count as if they were so steep.
+AROUND, FAINT = 9, 0.05
 # The first three channels of the latents begin as a small picture: an autoencoder without this anchor may
 # become blind to colour and stay so.
 ANCHOR_SCALE, ANCHOR_FIRST, ANCHOR_LAST = 1.5, 1.0, 0.2
@@ -27,6 +29,21 @@ def reconstruction_loss(found: Tensor, wanted: Tensor) -> Tensor:
         edges = scaled.diff(dim=-1).abs().mean() + scaled.diff(dim=-2).abs().mean()
         loss = loss + weight * (scaled.abs().mean() + GRADIENTS * edges)
     return loss
+
+
+def slopes(pictures: Tensor) -> Tensor:
+    """How steep each pixel of `[n, c, h, w]` is, to the right and down together."""
+    across, down = F.pad(pictures.diff(dim=-1), (0, 1)), F.pad(pictures.diff(dim=-2), (0, 0, 0, 1))
+    # A root has no gradient at zero.
+    return (across.square() + down.square() + 1e-4).sqrt()
+
+
+def faint_lines_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """How far slopes of pictures are apart, each against how steep all is around it: an eye in a pale face is fainter than
+    the face's outline."""
+    around = F.avg_pool2d(slopes(wanted).mean(1, keepdim=True), AROUND, 1, AROUND // 2)
+    weight = 1 / (FAINT + around)
+    return (weight / weight.mean() * slopes(found - wanted)).mean()
 
 
 def cropped(pictures: Tensor, side: int) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import networks
-from .autoencoder import cropped_both, reconstruction_loss
+from .autoencoder import cropped_both, faint_lines_loss, reconstruction_loss
 from .paths import stepped, velocity_to
 from .rendering import Renderer
 from .scenes import Scene
@@ -26,8 +26,9 @@ from .work import Work
 # Renders among which the nearest is sought: ones that differ from what is told, then from the best, by so much of the
 # picture's side. They are as small as latents, and means of pictures of twice that side.
 CANDIDATES, NEARER, FINER = 48, (0.006, 0.002), 2
-# What pictures count beside latents, in which eyes, stripes and legs are small: the squares are those of colours.
-SEEN = 0.5
+# What pictures count beside latents, in which eyes, stripes and legs are small: the squares are those of colours. Faint
+# lines count again, for things of one colour.
+SEEN, FAINT_LINES = 0.5, 4.0
 # Renders from which it is learnt how latents look.
 LOOKED_AT = 128
 
@@ -106,10 +107,12 @@ def train(work: Work) -> None:
         # Every other time the last step's, which is what is drawn.
         i = steps - 1 if learner.rng.random() < 0.5 else learner.rng.randrange(1, steps)
         seen, renders = cropped_both(stepped(way[i], found[i - 1], angle[i]), renders, work.preset.autoencoder.crop)
+        picture = told.decoded(seen)
         return {
             "first": first,
             "then": F.mse_loss(torch.cat(found), torch.cat(wanted)),
-            "seen": SEEN * reconstruction_loss(told.decoded(seen), renders),
+            "seen": SEEN * reconstruction_loss(picture, renders),
+            "faint": FAINT_LINES * faint_lines_loss(picture, renders),
         }
 
     learner.stage.train(loss, work.deadline)

@@ -112,8 +112,8 @@ class Preset:
     # Parts of the kinds of scenes in the pool.
     kinds: dict[str, float]
     autoencoder: AutoencoderSettings
-    # The decoder alone, after the autoencoder.
-    decoder: Training
+    # The autoencoder once more, on whole pictures.
+    whole: Training
     text: TextSettings
     denoiser: DenoiserSettings
     student: StudentSettings
@@ -137,13 +137,13 @@ BUDGET = Preset(
     captions=8,
     kinds=MORE_PAIRS,
     autoencoder=AutoencoderSettings(
-        training=Training(Length(minutes=6), batch=64, rate=1.5e-3),
+        training=Training(Length(minutes=5), batch=64, rate=1.5e-3),
         block_out_channels=(32, 64, 128, 128),
         latent_channels=4,
         norm_num_groups=4,
         crop=128,
     ),
-    decoder=Training(Length(minutes=1), batch=32, rate=5e-4),
+    whole=Training(Length(minutes=2), batch=32, rate=6e-4),
     text=TextSettings(
         training=Training(Length(steps=2500), batch=512, rate=1.5e-3),
         hidden_size=256,
@@ -181,7 +181,7 @@ CPU = Preset(
         norm_num_groups=1,
         crop=64,
     ),
-    decoder=Training(Length(minutes=45), batch=8, rate=5e-4),
+    whole=Training(Length(minutes=45), batch=8, rate=6e-4, averaging=0.995),
     text=TextSettings(
         training=Training(Length(minutes=3), batch=96, rate=1.5e-3),
         hidden_size=192,
@@ -223,7 +223,7 @@ def _smoke() -> Preset:
             block_out_channels=(32, 32, 32),
             crop=16,
         ),
-        decoder=brief(CPU.decoder),
+        whole=brief(CPU.whole),
         text=replace(
             CPU.text,
             training=brief(CPU.text.training),
