@@ -3,6 +3,7 @@
 `EASEL` names the `easel` command, which must draw what diffusers draws with the models that come out. No network.
 """
 
+import copy
 import itertools
 import os
 import random
@@ -16,7 +17,8 @@ from pathlib import Path
 
 # Before torch, whose environment it sets.
 import make
-from recipe import articles, autoencoder, data, diffusion, evaluation, loop, measures, nearest, networks, paths, sharpen
+from recipe import articles, autoencoder, data, diffusion, evaluation, loop, measures, nearest, networks, paths
+from recipe import sharpen, whole
 from recipe.captions import BEFORE, HELD_OUT, own_keywords
 from recipe.colors import COLORS
 from recipe.concepts import Concept, is_left_out, listed
@@ -195,6 +197,19 @@ class Pictures(unittest.TestCase):
         self.assertLess(2 * distance[1], min(distance[2:]))
         apart = [float((found - picture).abs().mean()) for found in (moved, blurred)]
         self.assertGreater(apart[0], 0.5 * apart[1], "by pixels, what moved is off as well")
+
+    def test_latents_are_led_back_to_where_they_were(self):
+        before = networks.autoencoder(PRESET).requires_grad_(False)
+        model = copy.deepcopy(before).requires_grad_(True)
+        pictures = self.renderer.pictures([self.pair(Thing(1, 0.25, 0.5, 0.4), Thing(2, 0.75, 0.5, 0.4))])
+        self.assertEqual(float(whole.losses(model, before, pictures)["moved"].detach()), 0)
+        last = model.quant_conv.bias
+        with torch.no_grad():
+            last += 1
+        moved = whole.losses(model, before, pictures)["moved"]
+        (slope,) = torch.autograd.grad(moved, last)
+        self.assertAlmostEqual(float(moved.detach()), whole.STAY * before.config.scaling_factor**2, places=5)
+        self.assertGreater(float(slope[: PRESET.autoencoder.latent_channels].min()), 0)
 
     def test_a_faint_line_counts_more_than_its_contrast(self):
         wanted = torch.ones(1, 3, 64, 64)

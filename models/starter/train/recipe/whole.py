@@ -9,6 +9,7 @@ import copy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from .autoencoder import VALIDATION_PICTURES, psnr, reconstruction_loss
@@ -39,6 +40,16 @@ def picture_losses(found: Tensor, wanted: Tensor) -> dict[str, Tensor]:
     }
 
 
+def losses(model: AutoencoderKL, before: AutoencoderKL, pictures: Tensor) -> dict[str, Tensor]:
+    """Of `model`, which was `before` and shall have nearly its latents."""
+    with torch.no_grad():
+        stayed = before.encode(pictures).latent_dist.mean.float()
+    latents = model.encode(pictures).latent_dist.mean.float()
+    deviation = 1 / before.config.scaling_factor
+    found = model.decode(astray(latents, deviation)).sample.float()
+    return picture_losses(found, pictures) | {"moved": STAY * F.mse_loss(latents, stayed) / deviation**2}
+
+
 def train(work: Work) -> None:
     """Trains the autoencoder on and saves it, with the scale that it has."""
     before, renderer = work.autoencoder(), work.renderer()
@@ -51,15 +62,9 @@ def train(work: Work) -> None:
     stage = Stage("whole", work.folder, work.preset.whole, modules, {"decoder": DECODER_RATE})
     scenes, held_out = work.data.scenes(work.seeded(stage.step)), work.data.scenes(1)
     validation = renderer.pictures([held_out.scene() for _ in range(VALIDATION_PICTURES)])
-    deviation = 1 / model.config.scaling_factor
 
     def loss() -> dict[str, Tensor]:
-        pictures = renderer.pictures([scenes.scene() for _ in range(work.preset.whole.batch)])
-        latents = model.encode(pictures).latent_dist.mean
-        with torch.no_grad():
-            moved = latents - before.encode(pictures).latent_dist.mean
-        found = model.decode(astray(latents.float(), deviation)).sample.float()
-        return picture_losses(found, pictures) | {"moved": STAY * moved.float().square().mean() / deviation**2}
+        return losses(model, before, renderer.pictures([scenes.scene() for _ in range(work.preset.whole.batch)]))
 
     def averaged() -> nn.Module:
         best = copy.deepcopy(before)
