@@ -64,6 +64,12 @@ def cropped_both(latents: Tensor, pictures: Tensor, side: int) -> tuple[Tensor, 
     return piece(latents, 1), piece(pictures, factor)
 
 
+def held_out(work: Work) -> Tensor:
+    """Renders that no training sees, for `psnr` of stages on their way."""
+    scenes = work.data.scenes(1)
+    return work.renderer().pictures([scenes.scene() for _ in range(VALIDATION_PICTURES)])
+
+
 @torch.no_grad()
 def psnr(model, pictures: Tensor) -> float:
     """Mean peak signal-to-noise ratio in decibels of reconstructed pictures in -1..1."""
@@ -80,8 +86,7 @@ def train(work: Work) -> None:
     model = networks.autoencoder(preset).to(work.device, memory_format=torch.channels_last)
     stage = Stage("vae", work.folder, preset.autoencoder.training, {"vae": model})
     scenes = work.data.scenes(work.seeded(stage.step))
-    held_out = work.data.scenes(1)
-    validation = renderer.pictures([held_out.scene() for _ in range(VALIDATION_PICTURES)])
+    validation = held_out(work)
     factor = 2 ** (len(preset.autoencoder.block_out_channels) - 1)
 
     def loss() -> dict[str, Tensor]:

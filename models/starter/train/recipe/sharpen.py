@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import drawn
-from .autoencoder import CROPPED, VALIDATION_PICTURES, cropped, cropped_both, psnr, reconstruction_loss, slopes
+from .autoencoder import CROPPED, cropped, cropped_both, held_out, psnr, reconstruction_loss, slopes
 from .loop import Stage
 from .whole import astray, picture_losses
 from .work import Work
@@ -44,8 +44,7 @@ def train(work: Work) -> None:
     decoder.to(memory_format=torch.channels_last)
     before = copy.deepcopy(decoder).requires_grad_(False)
     stage = Stage("sharpen", work.folder, preset.sharpen.training, {"decoder": decoder})
-    scenes, held_out = work.data.scenes(work.seeded(stage.step)), work.data.scenes(1)
-    validation = renderer.pictures([held_out.scene() for _ in range(VALIDATION_PICTURES)])
+    scenes, validation = work.data.scenes(work.seeded(stage.step)), held_out(work)
     deviation = 1 / model.config.scaling_factor
 
     def loss() -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .autoencoder import VALIDATION_PICTURES, psnr, reconstruction_loss
+from .autoencoder import held_out, psnr, reconstruction_loss
 from .loop import Stage
 from .work import Work
 
@@ -60,8 +60,7 @@ def train(work: Work) -> None:
         network.to(memory_format=torch.channels_last)
     modules = {"encoder": encoder, "decoder": decoder}
     stage = Stage("whole", work.folder, work.preset.whole, modules, {"decoder": DECODER_RATE})
-    scenes, held_out = work.data.scenes(work.seeded(stage.step)), work.data.scenes(1)
-    validation = renderer.pictures([held_out.scene() for _ in range(VALIDATION_PICTURES)])
+    scenes, validation = work.data.scenes(work.seeded(stage.step)), held_out(work)
 
     def loss() -> dict[str, Tensor]:
         return losses(model, before, renderer.pictures([scenes.scene() for _ in range(work.preset.whole.batch)]))
