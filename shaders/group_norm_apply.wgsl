@@ -1,24 +1,14 @@
 // y = activate((x - mean) * scale + bias), by the statistics of group_norm_statistics. IN_PLACE: y holds x.
 //
-// x [batch, pixels, channels] in Lanes; y as many from a Lane on; statistics [batch, 2, channels], mean and scale;
-// bias [channels].
+// x [batch, pixels, channels] in Lanes, the last of which may be in tail; y as many from a Lane on;
+// statistics [batch, 2, channels], mean and scale; bias [channels].
 // Dispatch: one invocation a Lane, folded over x and y.
 // info: Lanes of an image, Lanes of a pixel, Lanes in all, invocations a row of the dispatch, the first Lane
-// of y.
+// of y, Lanes of a pixel in x.
 
 #include storage
+#include lanes
 
-#if LANE == 4
-alias Lane = vec4<f32>;
-alias StoredLane = vec4<Stored>;
-#else
-alias Lane = f32;
-alias StoredLane = Stored;
-#endif
-
-#if IN_PLACE == 0
-@group(0) @binding(#) var<storage, read> x: array<StoredLane>;
-#endif
 @group(0) @binding(#) var<storage, read> statistics: array<Lane>;
 @group(0) @binding(#) var<storage, read> bias: array<Lane>;
 @group(0) @binding(#) var<storage, read_write> y: array<StoredLane>;
@@ -39,7 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #if IN_PLACE == 1
     let given = Lane(y[at]);
 #else
-    let given = Lane(x[at]);
+    let given = x_lane(row_at(at / channels, channels, info[5]), c);
 #endif
     let value = (given - statistics[s]) * statistics[s + channels] + bias[c];
 #if LANE == 4

@@ -2,33 +2,16 @@
 //
 // One pass: sums of differences to the group's first value, and of their squares. They cancel little, since a value
 // of the group is near its mean as measured by its deviation.
-// x [batch, pixels, channels] in Lanes, channels of a group being a multiple of a Lane; weight [channels];
-// y [batch, 2, channels].
+// x [batch, pixels, channels] in Lanes, the last of which may be in tail, channels of a group being a multiple of a Lane;
+// weight [channels]; y [batch, 2, channels].
 // Pictures may lie in slabs of their pixels that follow each other. LAST 0: y is [batch, groups, 2], mean and variance so
 // far, for the next slab, where BEFORE is 1.
 // Dispatch: one workgroup a group, x over groups, y over the batch.
-// info: pixels, channels, groups, eps (bits of an f32), pixels of the slabs before.
+// info: pixels, channels, groups, eps (bits of an f32), pixels of the slabs before, Lanes of a pixel in x.
 
 #include storage
+#include lanes
 
-#if LANE == 4
-alias Lane = vec4<f32>;
-alias StoredLane = vec4<Stored>;
-fn sum_of(v: Lane) -> f32 { return v.x + v.y + v.z + v.w; }
-fn first_of(v: Lane) -> f32 { return v.x; }
-#elif LANE == 2
-alias Lane = vec2<f32>;
-alias StoredLane = vec2<Stored>;
-fn sum_of(v: Lane) -> f32 { return v.x + v.y; }
-fn first_of(v: Lane) -> f32 { return v.x; }
-#else
-alias Lane = f32;
-alias StoredLane = Stored;
-fn sum_of(v: Lane) -> f32 { return v; }
-fn first_of(v: Lane) -> f32 { return v; }
-#endif
-
-@group(0) @binding(#) var<storage, read> x: array<StoredLane>;
 #if BEFORE == 1
 @group(0) @binding(#) var<storage, read> before: array<f32>;
 #endif
@@ -37,6 +20,17 @@ fn first_of(v: Lane) -> f32 { return v; }
 #endif
 @group(0) @binding(#) var<storage, read_write> y: array<f32>;
 @group(0) @binding(#) var<storage, read> info: array<u32>;
+
+#if LANE == 4
+fn sum_of(v: Lane) -> f32 { return v.x + v.y + v.z + v.w; }
+fn first_of(v: Lane) -> f32 { return v.x; }
+#elif LANE == 2
+fn sum_of(v: Lane) -> f32 { return v.x + v.y; }
+fn first_of(v: Lane) -> f32 { return v.x; }
+#else
+fn sum_of(v: Lane) -> f32 { return v; }
+fn first_of(v: Lane) -> f32 { return v; }
+#endif
 
 const SIZE = {{WG_X}}u;
 
@@ -49,16 +43,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let width = channels / info[2];
     let lanes = width / {{LANE}}u;
     let stride = channels / {{LANE}}u;
-    let base = group.y * pixels * stride + group.x * lanes;
+    let first_pixel = group.y * pixels;
+    let first_lane = group.x * lanes;
     let count = f32(pixels * width);
 
-    let first = first_of(Lane(x[base]));
+    let first = first_of(x_lane(row_at(first_pixel, stride, info[5]), first_lane));
     var sums = Lane();
     var squares = Lane();
     for (var p = local; p < pixels; p += SIZE) {
-        let row = base + p * stride;
+        let row = row_at(first_pixel + p, stride, info[5]);
         for (var c = 0u; c < lanes; c++) {
-            let difference = Lane(x[row + c]) - first;
+            let difference = x_lane(row, first_lane + c) - first;
             sums += difference;
             squares += difference * difference;
         }

@@ -3,10 +3,10 @@
 // Register tiles without workgroup memory: an invocation owns SHARES * LANES rows and COLUMNS groups of four columns. With
 // LANES > 1, so many neighbours of a subgroup own the same rows; each reads SHARES of them and hands on what it read. That
 // takes a workgroup of one dimension, whose subgroups are runs of invocations.
-// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n],
-// the gated one [rows, n / 2].
+// x [rows, k], or with TAIL x [rows, k in x] and tail [rows, the other k]; weight [k, n4] groups of four columns; bias [n4]
+// in vec4; residual and y [rows, n], the gated one [rows, n / 2].
 // Dispatch: x over column tiles, y and z over row tiles.
-// info: rows, k, n, n4.
+// info: rows, k, n, n4, k in x.
 
 #if SUBGROUPS == 1
 enable subgroups;
@@ -47,7 +47,7 @@ fn main(
     let column_$c = column_of(first_column + $cu, n4);
 #endfor
 #for s SHARES
-    let x_$s = min(first_row + $su * {{LANES}}u + lane, rows - 1u) * k;
+    let x_$s = row_at(min(first_row + $su * {{LANES}}u + lane, rows - 1u), k, info[4]);
 #for l LANES
 #for c COLUMNS
     var sum_$s_$l_$c = vec4<f32>(0.0);

@@ -2,10 +2,10 @@
 //
 // Two levels of tiles: a workgroup stages its part of x and of the unpacked weight in workgroup memory, and its invocations
 // multiply from there into registers. The next tiles are on their way while the present ones are multiplied.
-// x [rows, k]; weight [k, n4] groups of four columns; bias [n4] in vec4; residual and y [rows, n],
-// the gated one [rows, n / 2].
+// x [rows, k], or with TAIL x [rows, k in x] and tail [rows, the other k]; weight [k, n4] groups of four columns; bias [n4]
+// in vec4; residual and y [rows, n], the gated one [rows, n / 2].
 // Dispatch: x over column tiles, y and z over row tiles.
-// info: rows, k, n, n4.
+// info: rows, k, n, n4, k in x.
 
 #include storage
 #include input
@@ -15,7 +15,7 @@
 
 // Terms `i` to `i + 3` of a row; past the last row, of that one.
 fn x_of(row: u32, i: u32) -> vec4<f32> {
-    return x_row(min(row, info[0] - 1u) * info[1], i, info[1]);
+    return x_row(row_at(min(row, info[0] - 1u), info[1], info[4]), i, info[1]);
 }
 
 fn x_part(row: u32, i: u32) -> mat4x4<f32> {

@@ -7,8 +7,8 @@ use cubecl::future::block_on;
 use easel::hardware::{Choice, Faults, Hardware};
 use easel::kernel::self_test::{cases, f16_cases};
 use easel::kernel::{
-    Activation, Conv2d, GroupNorm, Weight, conv2d, group_norm, group_norm_apply, group_statistics, linear,
-    sampler_step,
+    Activation, Conv2d, GroupNorm, Operand, Weight, conv2d, group_norm, group_norm_apply, group_statistics,
+    linear, sampler_step,
 };
 use easel::quantization::{Layout, Quant, pack, unpack};
 
@@ -73,6 +73,39 @@ fn a_packed_weight_multiplies_as_the_numbers_that_it_stands_for() {
             let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(found.len() == expected.len() && worst < 1e-4, "{quant:?} {layout:?}: {worst}");
         }
+    }
+}
+
+/// Where the parts meet in the middle of a panel, of a block, or at an end of either.
+#[test]
+fn a_tail_is_read_as_if_it_had_been_concatenated() {
+    let device = Hardware::cpu().device().clone();
+    let tensor = |channels: usize, salt: usize| {
+        let values = (0..2 * 7 * channels).map(|i| ((i + salt) * 7 % 31) as f32 / 15.0 - 1.0).collect();
+        Tensor::<3>::from_data(TensorData::new(values, [2, 7, channels]), &device)
+    };
+    let read = |y: Tensor<3>| block_on(Hardware::cpu().read(y)).expect("the CPU computes");
+    for (in_x, k) in [(32, 64), (10, 40), (600, 1200), (512, 524), (4, 1030)] {
+        let x = Operand { x: tensor(in_x, 0), tail: Some(tensor(k - in_x, 3)) };
+        let whole = x.clone().concatenated();
+        assert_eq!(whole.dims(), [2, 7, k]);
+        let layout = Layout { taps: 1, channels: k, n: 6 };
+        let values: Vec<f32> = (0..6 * k).map(|i| (i * i % 97) as f32 / 48.0 - 1.0).collect();
+        let packed = Quant::ALL.map(|quant| {
+            let packed = pack(quant, layout, &values);
+            Weight::from_packed(quant, layout, packed.words, packed.scales, &device)
+        });
+        for weight in packed.into_iter().chain([Weight::from_rows(&values, 6, k, &device)]) {
+            let product = |x: Operand| read(linear(x, &weight, None, None, Activation::None));
+            let (found, expected) = (product(x.clone()), product(whole.clone().into()));
+            // Sums of up to 1200 terms below 1 are taken in another order.
+            let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(found.len() == expected.len() && worst < 2e-4, "{in_x} of {k}: {worst}");
+        }
+        let [weight, bias] = [1.5, 0.5].map(|value| Tensor::<1>::full([k], value, &device));
+        let options = GroupNorm { groups: 2, eps: 1e-5, activation: Activation::Silu };
+        let normed = |x: Operand| read(group_norm(x, &weight, &bias, options));
+        assert_eq!(normed(x), normed(whole.into()), "{in_x} of {k}");
     }
 }
 

@@ -9,11 +9,13 @@ use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::form::{Form, Residual, Shaders};
 use super::linear::Epilogue;
+use super::operand::OperandPrimitive;
+use super::panels::{self, Left};
 use super::shader::{Variant, shader};
 use super::storage::Storage;
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, cpu_winograd, flex as cpu, panels, tune};
+use super::{Activation, Kernels, cpu_winograd, flex as cpu, tune};
 
 static SHADERS: Shaders = Shaders { register: shader!("conv2d_register"), tiled: shader!("conv2d_tiled") };
 
@@ -158,7 +160,7 @@ pub(super) fn variants(storage: Storage, strategies: &[Strategy]) -> Vec<Variant
         (true, false, Residual::None, Activation::Relu),
         (false, false, Residual::None, Activation::Relu),
     ];
-    SHADERS.variants(storage, strategies, &epilogues)
+    SHADERS.variants(strategies, &Form::examples(storage, &epilogues))
 }
 
 pub(super) fn cube(
@@ -173,6 +175,7 @@ pub(super) fn cube(
     let [b, _, c_in] = x.shape().dims();
     let (out_h, out_w) = shape.output();
     let c_out = shape.out_channels;
+    let x = OperandPrimitive::whole(x);
     let form = Form::of(&x, weight, [&bias, &shift, &residual], shape.activation);
     let product = Product {
         operation: Operation::Conv2d,
@@ -184,7 +187,7 @@ pub(super) fn cube(
     };
     let strategy = strategy.unwrap_or_else(|| tune::strategy(&product));
     let [weight, scales] = weight.buffers();
-    let inputs = [Some(x), weight, scales, bias, shift].into_iter().flatten().collect();
+    let inputs = x.into_parts().chain([weight, scales, bias, shift].into_iter().flatten()).collect();
     let info = [
         b,
         shape.height,
@@ -238,7 +241,7 @@ pub(super) fn flex(
         for (i, y) in y.chunks_mut(chunk * n).enumerate() {
             let (start, count) = (i * chunk, y.len() / n);
             let patches = gather_patches(cpu::slice(&x), c_in, shape, start..start + count);
-            panels::multiply(y, &patches, count, weight, n);
+            panels::multiply(y, &Left::of([patches.as_slice()], count), weight, n);
         }
     }
     epilogue.finish(&mut y);

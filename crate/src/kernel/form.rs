@@ -1,10 +1,10 @@
 //! From a strategy and a form of operands to the shader of a product.
 
-use burn::backend::TensorMetadata as _;
 use burn::tensor::Shape;
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::Activation;
+use super::operand::OperandPrimitive;
 use super::shader::{Shader, Variant, can_overwrite, launch, launch_onto};
 use super::storage::Storage;
 use super::strategy::Strategy;
@@ -27,14 +27,8 @@ impl Shaders {
         Variant::new(shader, &[strategy.defines(), form.defines()].concat())
     }
 
-    /// Those of all `strategies` for tests: see [`Form::examples`].
-    pub(super) fn variants(
-        &'static self,
-        storage: Storage,
-        strategies: &[Strategy],
-        epilogues: &[(bool, bool, Residual, Activation)],
-    ) -> Vec<Variant> {
-        let forms = Form::examples(storage, epilogues);
+    /// Those of all `strategies` for `forms`, for tests.
+    pub(super) fn variants(&'static self, strategies: &[Strategy], forms: &[Form]) -> Vec<Variant> {
         let mut variants: Vec<Variant> = Vec::new();
         for (strategy, form) in
             strategies.iter().flat_map(|strategy| forms.iter().map(move |form| (strategy, form)))
@@ -84,8 +78,10 @@ impl Residual {
 pub(super) struct Form {
     /// Packing of the weight; `None` for f32.
     pub(super) quant: Option<Quant>,
-    /// Input channels are a multiple of four.
+    /// The input can be read four channels at a time.
     pub(super) vec4: bool,
+    /// Its last channels lie in a second tensor, as only linear layers take it.
+    pub(super) tail: bool,
     /// A vector is added.
     pub(super) bias: bool,
     /// A row of a matrix is added, as only convolutions do.
@@ -101,20 +97,20 @@ pub(super) struct Form {
 impl Form {
     /// Of operands.
     pub(super) fn of(
-        x: &CubeTensor,
+        x: &OperandPrimitive<CubeBackend>,
         weight: &WeightPrimitive<CubeBackend>,
         [bias, shift, residual]: [&Option<CubeTensor>; 3],
         activation: Activation,
     ) -> Self {
-        let [_, _, channels] = x.shape().dims();
         Self {
             quant: weight.quant(),
-            vec4: channels.is_multiple_of(4),
+            vec4: x.is_in_lanes_of(4),
+            tail: x.tail().is_some(),
             bias: bias.is_some(),
             shift: shift.is_some(),
             residual: Residual::of(residual.as_ref()),
             activation,
-            storage: Storage::of(x),
+            storage: Storage::of(&x.x),
         }
     }
 
@@ -122,6 +118,7 @@ impl Form {
         vec![
             ("PACKING", self.quant.map_or(0, |quant| quant.bits() as u32)),
             ("VEC4", self.vec4.into()),
+            ("TAIL", self.tail.into()),
             ("BIAS", self.bias.into()),
             ("SHIFT", self.shift.into()),
             ("RESIDUAL", self.residual.define()),
@@ -156,9 +153,9 @@ impl Form {
         }
     }
 
-    /// For tests of shaders: every kind of operands, each with the next of `epilogues` (bias, shift, residual,
-    /// activation), which are no more than those.
-    fn examples(storage: Storage, epilogues: &[(bool, bool, Residual, Activation)]) -> Vec<Self> {
+    /// For tests of shaders: every kind of operands in one tensor, each with the next of `epilogues` (bias, shift,
+    /// residual, activation), which are no more than those.
+    pub(super) fn examples(storage: Storage, epilogues: &[(bool, bool, Residual, Activation)]) -> Vec<Self> {
         let quants = std::iter::once(None).chain(Quant::ALL.map(Some));
         let operands = quants.flat_map(|quant| [(quant, true), (quant, false)]);
         let with_epilogues = operands.zip(epilogues.iter().cycle());
@@ -166,6 +163,7 @@ impl Form {
             .map(|((quant, vec4), &(bias, shift, residual, activation))| Self {
                 quant,
                 vec4,
+                tail: false,
                 bias,
                 shift,
                 residual,

@@ -2,9 +2,10 @@
 
 use burn::backend::{DType, Dispatch, TensorMetadata as _};
 use burn::tensor::{Shape, Tensor};
-use burn_flex::FlexTensor;
-use burn_wgpu::CubeTensor;
+use burn_flex::{Flex, FlexTensor};
+use burn_wgpu::{CubeBackend, CubeTensor};
 
+use super::operand::{Operand, OperandPrimitive};
 use super::shader::{Shader, Variant, can_overwrite, fold, launch, launch_as, launch_onto, shader};
 use super::storage::Storage;
 use super::strategy::Adapter;
@@ -26,11 +27,55 @@ pub struct GroupNorm {
 }
 
 /// Normalises every group of channels over all pixels (arXiv:1803.08494), then scales and shifts each channel:
-/// x and result `[b, pixels, channels]`, weight and bias `[channels]`.
+/// x and result `[b, pixels, channels]`, weight and bias `[channels]`. The result takes the memory of an input in one
+/// tensor that nobody else needs.
 #[must_use]
-pub fn group_norm(x: Tensor<3>, weight: &Tensor<1>, bias: &Tensor<1>, options: GroupNorm) -> Tensor<3> {
-    let statistics = group_statistics([&x], weight, options);
-    group_norm_apply(vec![x], &statistics, bias, options.activation)
+pub fn group_norm(
+    x: impl Into<Operand>,
+    weight: &Tensor<1>,
+    bias: &Tensor<1>,
+    options: GroupNorm,
+) -> Tensor<3> {
+    let x = x.into();
+    let whole = Place { before: 0, last: true };
+    let statistics = statistics_with(x.clone(), None, weight, options, whole);
+    apply(x, &statistics, bias, options.activation, None, 0)
+}
+
+/// Of a slab at its place and of the [`statistics_with`] of those before.
+fn statistics_with(
+    x: Operand,
+    before: Option<Tensor<3>>,
+    weight: &Tensor<1>,
+    options: GroupNorm,
+    place: Place,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::group_statistics(
+        x.primitive(),
+        maybe(before),
+        weight.clone().into_dispatch(),
+        options,
+        place,
+    ))
+}
+
+/// One piece, into `y` from the pixel `at` on, or into memory of its own.
+fn apply(
+    x: Operand,
+    statistics: &Tensor<3>,
+    bias: &Tensor<1>,
+    activation: Activation,
+    y: Option<Tensor<3>>,
+    at: usize,
+) -> Tensor<3> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::group_norm_apply(
+        x.primitive(),
+        statistics.clone().into_dispatch(),
+        bias.clone().into_dispatch(),
+        activation,
+        maybe(y),
+        at,
+    ))
 }
 
 /// What [`group_norm_apply`] needs of pictures that lie in `slabs` of their pixels, each `[b, pixels, channels]`; as
@@ -47,13 +92,7 @@ pub fn group_statistics<'a>(
     for (i, slab) in slabs.enumerate() {
         let place = Place { before, last: i + 1 == count };
         before += slab.dims()[1];
-        statistics = Some(Tensor::from_dispatch(<Dispatch as Kernels>::group_statistics(
-            slab.clone().into_dispatch(),
-            maybe(statistics),
-            weight.clone().into_dispatch(),
-            options,
-            place,
-        )));
+        statistics = Some(statistics_with(slab.clone().into(), statistics, weight, options, place));
     }
     let Some(statistics) = statistics else { unreachable!("there is a slab") };
     statistics
@@ -69,16 +108,7 @@ pub fn group_norm_apply(
     bias: &Tensor<1>,
     activation: Activation,
 ) -> Tensor<3> {
-    let apply = |x: Tensor<3>, y: Option<Tensor<3>>, at: usize| {
-        Tensor::from_dispatch(<Dispatch as Kernels>::group_norm_apply(
-            x.into_dispatch(),
-            statistics.clone().into_dispatch(),
-            bias.clone().into_dispatch(),
-            activation,
-            maybe(y),
-            at,
-        ))
-    };
+    let apply = |x: Tensor<3>, y, at| apply(x.into(), statistics, bias, activation, y, at);
     if pieces.len() == 1
         && let Some(x) = pieces.pop()
     {
@@ -104,14 +134,17 @@ pub struct Place {
 }
 
 const WORKGROUP: u32 = 64;
+/// Channels that the shaders can read at a time.
+const LANES: [usize; 3] = [1, 2, 4];
 /// Invocations that sum up a group: there are only as many workgroups as groups.
 const STATISTICS_WORKGROUP: u32 = 256;
 
-fn statistics_variant(adapter: Adapter, storage: Storage, width: usize, place: Place) -> Variant {
-    let lane = if width.is_multiple_of(4) { 4 } else { 1 + u32::from(width.is_multiple_of(2)) };
+fn statistics_variant(adapter: Adapter, storage: Storage, lane: usize, tail: bool, place: Place) -> Variant {
     let defines = [
         ("WG_X", adapter.workgroup(STATISTICS_WORKGROUP)),
-        ("LANE", lane),
+        ("LANE", lane as u32),
+        ("TAIL", tail.into()),
+        ("IN_PLACE", 0),
         ("BEFORE", (place.before > 0).into()),
         ("LAST", place.last.into()),
         storage.define(),
@@ -119,30 +152,43 @@ fn statistics_variant(adapter: Adapter, storage: Storage, width: usize, place: P
     Variant::new(&STATISTICS, &defines)
 }
 
-fn apply_variant(storage: Storage, lane: usize, activation: Activation, in_place: bool) -> Variant {
+/// Where [`apply`] finds its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Where the result goes.
+    InPlace,
+    /// In one tensor.
+    Whole,
+    /// In two.
+    WithTail,
+}
+
+fn apply_variant(storage: Storage, lane: usize, activation: Activation, input: Input) -> Variant {
     let defines = [
         ("WG_X", WORKGROUP),
         ("LANE", lane as u32),
         ("ACTIVATION", activation.define()),
-        ("IN_PLACE", in_place.into()),
+        ("TAIL", (input == Input::WithTail).into()),
+        ("IN_PLACE", (input == Input::InPlace).into()),
         storage.define(),
     ];
     Variant::new(&APPLY, &defines)
 }
 
-/// Channels that are read at a time.
-fn lane(channels: usize) -> usize {
-    if channels.is_multiple_of(4) { 4 } else { 1 }
-}
-
 pub(super) fn variants(storage: Storage) -> Vec<Variant> {
     let apply = |lane| {
-        [(Activation::None, false), (Activation::Silu, false), (Activation::Silu, true)]
-            .map(|(activation, in_place)| apply_variant(storage, lane, activation, in_place))
+        [
+            (Activation::None, Input::Whole),
+            (Activation::Silu, Input::Whole),
+            (Activation::Silu, Input::InPlace),
+            (Activation::Silu, Input::WithTail),
+        ]
+        .map(|(activation, input)| apply_variant(storage, lane, activation, input))
     };
-    let places = [(0, true), (0, false), (1, false), (1, true)].map(|(before, last)| Place { before, last });
-    let of_place = |place: Place| {
-        let of = move |adapter| [1, 2, 4].map(|width| statistics_variant(adapter, storage, width, place));
+    let places = [(0, true, false), (0, true, true), (0, false, false), (1, false, false), (1, true, false)];
+    let of_place = |(before, last, tail)| {
+        let place = Place { before, last };
+        let of = move |adapter| LANES.map(|lane| statistics_variant(adapter, storage, lane, tail, place));
         Adapter::KINDS.into_iter().flat_map(of)
     };
     let statistics = places.into_iter().flat_map(of_place);
@@ -159,49 +205,56 @@ pub(super) mod cube {
     use super::*;
 
     pub(crate) fn statistics(
-        x: CubeTensor,
+        x: OperandPrimitive<CubeBackend>,
         before: Option<CubeTensor>,
         weight: CubeTensor,
         options: GroupNorm,
         place: Place,
     ) -> CubeTensor {
-        let [b, pixels, channels] = x.shape().dims();
+        let [b, pixels, channels] = x.dims();
         let GroupNorm { groups, eps, .. } = options;
+        let width = channels / groups;
+        let fits = |lane: &usize| width.is_multiple_of(*lane) && x.is_in_lanes_of(*lane);
+        let lane = LANES.into_iter().rfind(fits).unwrap_or(1);
+        let in_x = x.in_x() / lane;
         let weight = place.last.then_some(weight);
         launch_as(
             DType::F32,
-            statistics_variant(Adapter::current(), Storage::of(&x), channels / groups, place),
-            [Some(x), before, weight].into_iter().flatten().collect(),
+            statistics_variant(Adapter::current(), Storage::of(&x.x), lane, x.tail().is_some(), place),
+            x.into_parts().chain(before).chain(weight).collect(),
             Shape::new(statistics_shape(b, channels, options, place)),
             [groups as u32, b as u32, 1],
-            &[pixels as u32, channels as u32, groups as u32, eps.to_bits(), place.before as u32],
+            &[pixels as u32, channels as u32, groups as u32, eps.to_bits(), place.before as u32, in_x as u32],
         )
     }
 
     pub(crate) fn apply(
-        x: CubeTensor,
+        x: OperandPrimitive<CubeBackend>,
         statistics: CubeTensor,
         bias: CubeTensor,
         activation: Activation,
         y: Option<CubeTensor>,
         at: usize,
     ) -> CubeTensor {
-        let [b, pixels, channels] = x.shape().dims();
-        let lane = lane(channels);
-        let [image, pixel, first] = [pixels * channels, channels, at * channels].map(|size| size / lane);
+        let [b, pixels, channels] = x.dims();
+        let lane = if x.is_in_lanes_of(4) { 4 } else { 1 };
+        let [image, pixel, first, in_x] =
+            [pixels * channels, channels, at * channels, x.in_x()].map(|size| size / lane);
         let (groups, row) = fold(b * image, WORKGROUP);
-        let info = [image as u32, pixel as u32, (b * image) as u32, row, first as u32];
-        let in_place = y.is_none() && can_overwrite(&x);
-        let variant = apply_variant(Storage::of(&x), lane, activation, in_place);
-        if in_place {
-            return launch_onto(variant, vec![statistics, bias], x, groups, &info);
+        let info = [image as u32, pixel as u32, (b * image) as u32, row, first as u32, in_x as u32];
+        let input = match x.tail() {
+            Some(_) => Input::WithTail,
+            None if y.is_none() && can_overwrite(&x.x) => Input::InPlace,
+            None => Input::Whole,
+        };
+        let variant = apply_variant(Storage::of(&x.x), lane, activation, input);
+        if input == Input::InPlace {
+            return launch_onto(variant, vec![statistics, bias], x.x, groups, &info);
         }
+        let inputs = x.into_parts().chain([statistics, bias]).collect();
         match y {
-            Some(y) => launch_onto(variant, vec![x, statistics, bias], y, groups, &info),
-            None => {
-                let shape = x.shape();
-                launch(variant, vec![x, statistics, bias], shape, groups, &info)
-            }
+            Some(y) => launch_onto(variant, inputs, y, groups, &info),
+            None => launch(variant, inputs, Shape::new([b, pixels, channels]), groups, &info),
         }
     }
 }
@@ -211,18 +264,20 @@ pub(super) mod flex {
     use super::*;
 
     pub(crate) fn statistics(
-        x: FlexTensor,
+        x: OperandPrimitive<Flex>,
         before: Option<FlexTensor>,
         weight: FlexTensor,
         options: GroupNorm,
         place: Place,
     ) -> FlexTensor {
-        let [b, pixels, channels] = x.shape().dims();
-        let [x, weight] = [x, weight].map(cpu::contiguous);
+        let [b, pixels, channels] = x.dims();
+        let parts: Vec<_> = x.into_parts().map(cpu::contiguous).collect();
+        let weight = cpu::contiguous(weight);
         let before = before.map(cpu::contiguous);
         let mut y = Vec::new();
-        for (image, values) in cpu::slice(&x).chunks_exact(pixels * channels).enumerate() {
-            let mut groups = means_and_variances(values, channels, options);
+        for image in 0..b {
+            let sums: Vec<_> = parts.iter().flat_map(|part| channel_sums(pixels_of(part, image))).collect();
+            let mut groups = means_and_variances(&sums, pixels, options);
             if let Some(before) = &before {
                 let share = pixels as f64 / (place.before + pixels) as f64;
                 let earlier = cpu::slice(before)[image * 2 * options.groups..].chunks_exact(2);
@@ -248,28 +303,37 @@ pub(super) mod flex {
     }
 
     pub(crate) fn apply(
-        x: FlexTensor,
+        x: OperandPrimitive<Flex>,
         statistics: FlexTensor,
         bias: FlexTensor,
         activation: Activation,
         y: Option<FlexTensor>,
         at: usize,
     ) -> FlexTensor {
-        let shape: [usize; 3] = y.as_ref().unwrap_or(&x).shape().dims();
-        let [_, pixels, channels] = x.shape().dims();
-        let [x, statistics, bias] = [x, statistics, bias].map(cpu::contiguous);
-        let mut y = y.map_or_else(|| vec![0.0; cpu::slice(&x).len()], cpu::values);
+        let [b, pixels, channels] = x.dims();
+        let shape: [usize; 3] = y.as_ref().map_or([b, pixels, channels], |y| y.shape().dims());
+        let parts: Vec<_> = x.into_parts().map(cpu::contiguous).collect();
+        let [statistics, bias] = [statistics, bias].map(cpu::contiguous);
+        let mut y = y.map_or_else(|| vec![0.0; b * pixels * channels], cpu::values);
         let rows = y[at * channels..].chunks_exact_mut(pixels * channels);
-        let pictures = cpu::slice(&x).chunks_exact(pixels * channels);
-        for ((x, y), statistics) in pictures.zip(rows).zip(cpu::slice(&statistics).chunks_exact(2 * channels))
-        {
+        let statistics = cpu::slice(&statistics).chunks_exact(2 * channels);
+        for ((image, y), statistics) in (0..b).zip(rows).zip(statistics) {
             let (means, scales) = statistics.split_at(channels);
-            for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-                let channels = x.iter().zip(means).zip(scales.iter().zip(cpu::slice(&bias)));
-                for (y, ((x, mean), (scale, bias))) in y.iter_mut().zip(channels) {
-                    *y = (x - mean) * scale + bias;
+            let mut first = 0;
+            for part in &parts {
+                let (x, width) = pixels_of(part, image);
+                let own = first..first + width;
+                let of_channel =
+                    means[own.clone()].iter().zip(&scales[own.clone()]).zip(&cpu::slice(&bias)[own.clone()]);
+                for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(channels)) {
+                    let y = &mut y[own.clone()];
+                    for (y, (x, ((mean, scale), bias))) in y.iter_mut().zip(x.iter().zip(of_channel.clone()))
+                    {
+                        *y = (x - mean) * scale + bias;
+                    }
+                    activation.apply(y);
                 }
-                activation.apply(y);
+                first += width;
             }
         }
         cpu::tensor(y, shape)
@@ -283,21 +347,32 @@ fn merged(first: [f64; 2], second: [f64; 2], share: f64) -> [f64; 2] {
     [first[0] + difference * share, variance + difference * difference * share * (1.0 - share)]
 }
 
-/// Mean and variance of every group. The one pass cancels nothing that f64 does not have.
-fn means_and_variances(image: &[f32], channels: usize, options: GroupNorm) -> Vec<[f64; 2]> {
-    let (mut sums, mut squares) = (vec![0.0_f64; channels], vec![0.0_f64; channels]);
+/// The values of one image of a contiguous tensor `[b, pixels, channels]`, and its channels.
+fn pixels_of(x: &FlexTensor, image: usize) -> (&[f32], usize) {
+    let [_, pixels, channels] = x.shape().dims();
+    (&cpu::slice(x)[image * pixels * channels..][..pixels * channels], channels)
+}
+
+/// For every channel the sum of its values and that of their squares.
+fn channel_sums((image, channels): (&[f32], usize)) -> Vec<[f64; 2]> {
+    let mut sums = vec![[0.0; 2]; channels];
     for pixel in image.chunks_exact(channels) {
-        for (value, (sum, squares)) in pixel.iter().zip(sums.iter_mut().zip(&mut squares)) {
+        for (value, [sum, squares]) in pixel.iter().zip(&mut sums) {
             let value = f64::from(*value);
             *sum += value;
             *squares += value * value;
         }
     }
-    let width = channels / options.groups;
-    let count = (image.len() / options.groups) as f64;
-    let of_group = |(sums, squares): (&[f64], &[f64])| {
-        let mean = sums.iter().sum::<f64>() / count;
-        [mean, (squares.iter().sum::<f64>() / count - mean * mean).max(0.0)]
+    sums
+}
+
+/// Mean and variance of every group, by [`channel_sums`]. The one pass cancels nothing that f64 does not have.
+fn means_and_variances(sums: &[[f64; 2]], pixels: usize, options: GroupNorm) -> Vec<[f64; 2]> {
+    let width = sums.len() / options.groups;
+    let count = (pixels * width) as f64;
+    let of_group = |sums: &[[f64; 2]]| {
+        let [mean, squares] = [0, 1].map(|i| sums.iter().map(|sums| sums[i]).sum::<f64>() / count);
+        [mean, (squares - mean * mean).max(0.0)]
     };
-    sums.chunks_exact(width).zip(squares.chunks_exact(width)).map(of_group).collect()
+    sums.chunks_exact(width).map(of_group).collect()
 }

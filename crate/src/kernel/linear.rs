@@ -1,17 +1,19 @@
 //! Matrix product with a fused epilogue.
 
-use burn::backend::{Dispatch, TensorMetadata as _};
+use burn::backend::Dispatch;
 use burn::tensor::{Shape, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use burn_wgpu::{CubeBackend, CubeTensor};
 
 use super::form::{Form, Residual, Shaders};
 use super::geglu::gated;
+use super::operand::{Operand, OperandPrimitive};
+use super::panels::{self, Left};
 use super::shader::{Variant, shader};
 use super::storage::Storage;
 use super::strategy::{Operation, Product, Strategy};
 use super::weight::{Weight, WeightPrimitive, maybe};
-use super::{Activation, Kernels, flex as cpu, panels, tune};
+use super::{Activation, Kernels, flex as cpu, tune};
 
 static SHADERS: Shaders = Shaders { register: shader!("linear_register"), tiled: shader!("linear_tiled") };
 
@@ -19,7 +21,7 @@ static SHADERS: Shaders = Shaders { register: shader!("linear_register"), tiled:
 /// four, residual and result `[b, rows, n]`; the result `[b, rows, n/2]` for [`Activation::Geglu`].
 #[must_use]
 pub fn linear(
-    x: Tensor<3>,
+    x: impl Into<Operand>,
     weight: &Weight,
     bias: Option<&Tensor<1>>,
     residual: Option<Tensor<3>>,
@@ -32,14 +34,14 @@ pub fn linear(
 #[must_use]
 pub fn linear_by(
     strategy: Option<Strategy>,
-    x: Tensor<3>,
+    x: impl Into<Operand>,
     weight: &Weight,
     bias: Option<&Tensor<1>>,
     residual: Option<Tensor<3>>,
     activation: Activation,
 ) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as Kernels>::linear(
-        x.into_dispatch(),
+        x.into().primitive(),
         weight.primitive(),
         weight.n(),
         maybe(bias.cloned()),
@@ -60,11 +62,14 @@ pub(super) fn variants(storage: Storage, strategies: &[Strategy]) -> Vec<Variant
         (true, false, Residual::None, Activation::QuickGelu),
         (false, false, Residual::None, Activation::Geglu),
     ];
-    SHADERS.variants(storage, strategies, &epilogues)
+    let mut forms = Form::examples(storage, &epilogues);
+    forms.extend_from_within(..2);
+    forms.iter_mut().rev().take(2).for_each(|form| form.tail = true);
+    SHADERS.variants(strategies, &forms)
 }
 
 pub(super) fn cube(
-    x: CubeTensor,
+    x: OperandPrimitive<CubeBackend>,
     weight: &WeightPrimitive<CubeBackend>,
     n: usize,
     bias: Option<CubeTensor>,
@@ -72,14 +77,15 @@ pub(super) fn cube(
     activation: Activation,
     strategy: Option<Strategy>,
 ) -> CubeTensor {
-    let [b, rows, k] = x.shape().dims();
+    let [b, rows, k] = x.dims();
+    let in_x = x.in_x();
     let form = Form::of(&x, weight, [&bias, &None, &residual], activation);
     let Form { quant, storage, .. } = form;
     let product = Product { operation: Operation::Linear, quant, storage, rows: b * rows, k, n };
     let strategy = form.strategy(strategy.unwrap_or_else(|| tune::strategy(&product)));
     let [weight, scales] = weight.buffers();
-    let inputs = [Some(x), weight, scales, bias].into_iter().flatten().collect();
-    let info = [b * rows, k, n, n.div_ceil(4)].map(|value| value as u32);
+    let inputs = x.into_parts().chain([weight, scales, bias].into_iter().flatten()).collect();
+    let info = [b * rows, k, n, n.div_ceil(4), in_x].map(|value| value as u32);
     let variant = SHADERS.variant(&form, strategy);
     let shape = Shape::new([b, rows, columns(n, activation)]);
     form.launch(variant, inputs, residual, shape, strategy.groups(&product), &info)
@@ -91,7 +97,7 @@ fn columns(n: usize, activation: Activation) -> usize {
 }
 
 pub(super) fn flex(
-    x: FlexTensor,
+    x: OperandPrimitive<Flex>,
     weight: &WeightPrimitive<Flex>,
     n: usize,
     bias: Option<FlexTensor>,
@@ -99,11 +105,11 @@ pub(super) fn flex(
     activation: Activation,
     _strategy: Option<Strategy>,
 ) -> FlexTensor {
-    let [b, rows, _] = x.shape().dims();
-    let x = cpu::contiguous(x);
+    let [b, rows, _] = x.dims();
+    let parts: Vec<_> = x.into_parts().map(cpu::contiguous).collect();
     let mut epilogue = Epilogue { n, bias: bias.map(cpu::values), residual, activation };
     let mut y = epilogue.start(b * rows);
-    panels::multiply(&mut y, cpu::slice(&x), b * rows, weight, n);
+    panels::multiply(&mut y, &Left::of(parts.iter().map(cpu::slice), b * rows), weight, n);
     epilogue.finish(&mut y);
     let y = if activation == Activation::Geglu { gated(&y, n) } else { y };
     cpu::tensor(y, [b, rows, columns(n, activation)])

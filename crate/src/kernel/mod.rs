@@ -16,6 +16,7 @@ mod group_norm;
 mod layer_norm;
 mod linear;
 pub(crate) mod memory;
+mod operand;
 mod panels;
 pub mod peak;
 pub mod rehearsal;
@@ -41,6 +42,7 @@ pub use geglu::geglu;
 pub use group_norm::{GroupNorm, Place, group_norm, group_norm_apply, group_statistics};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_by};
+pub use operand::{Operand, OperandPrimitive};
 pub use sampler_step::{MAX_TERMS, sampler_step};
 pub use storage::{Storage, to_storage};
 pub use to_rgb::to_rgb;
@@ -90,7 +92,7 @@ impl Activation {
 pub trait Kernels: burn::backend::Backend {
     /// See [`linear`].
     fn linear(
-        x: FloatTensor<Self>,
+        #[extension_type] x: OperandPrimitive<Self>,
         #[extension_type] weight: WeightPrimitive<Self>,
         n: usize,
         #[extension_type] bias: Maybe<Self>,
@@ -121,7 +123,7 @@ pub trait Kernels: burn::backend::Backend {
 
     /// See [`group_statistics`]: of one slab and those before.
     fn group_statistics(
-        x: FloatTensor<Self>,
+        #[extension_type] x: OperandPrimitive<Self>,
         #[extension_type] before: Maybe<Self>,
         weight: FloatTensor<Self>,
         options: GroupNorm,
@@ -130,7 +132,7 @@ pub trait Kernels: burn::backend::Backend {
 
     /// See [`group_norm_apply`]: one piece, into `y` from the pixel `at` on, or into memory of its own.
     fn group_norm_apply(
-        x: FloatTensor<Self>,
+        #[extension_type] x: OperandPrimitive<Self>,
         statistics: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         activation: Activation,
@@ -168,7 +170,7 @@ macro_rules! forward {
     ($backend:ty, $side:ident) => {
         impl Kernels for $backend {
             fn linear(
-                x: FloatTensor<Self>,
+                x: OperandPrimitive<Self>,
                 weight: WeightPrimitive<Self>,
                 n: usize,
                 bias: Maybe<Self>,
@@ -205,7 +207,7 @@ macro_rules! forward {
             }
 
             fn group_statistics(
-                x: FloatTensor<Self>,
+                x: OperandPrimitive<Self>,
                 before: Maybe<Self>,
                 weight: FloatTensor<Self>,
                 options: GroupNorm,
@@ -215,7 +217,7 @@ macro_rules! forward {
             }
 
             fn group_norm_apply(
-                x: FloatTensor<Self>,
+                x: OperandPrimitive<Self>,
                 statistics: FloatTensor<Self>,
                 bias: FloatTensor<Self>,
                 activation: Activation,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use burn::backend::TensorMetadata as _;
 use burn_flex::Flex;
 use half::f16;
 
@@ -13,18 +14,47 @@ use crate::quantization::{BLOCK, Layout, Quant};
 const PANEL_COLUMNS: usize = 1024;
 const PANEL_ROWS: usize = 512;
 
+/// The left side of a product, `[rows, k]`: its columns lie in one slice, or the next ones in the next slice.
+pub(super) struct Left<'a> {
+    rows: usize,
+    parts: Vec<&'a [f32]>,
+}
+
+impl<'a> Left<'a> {
+    pub(super) fn of(parts: impl IntoIterator<Item = &'a [f32]>, rows: usize) -> Self {
+        Self { rows, parts: parts.into_iter().collect() }
+    }
+
+    /// `y [rows, n] +=` some of the columns `· right`, which has a row for each of them and `n` columns; rows of y start
+    /// `stride` values apart.
+    fn multiply(&self, y: &mut [f32], stride: usize, columns: Range<usize>, right: Matrix<'_>, n: usize) {
+        let mut before = 0;
+        for part in &self.parts {
+            let width = part.len() / self.rows.max(1);
+            let own = columns.start.max(before)..columns.end.min(before + width);
+            if !own.is_empty() {
+                let left = Matrix::rows(&part[own.start - before..], width);
+                let values = &right.values[(own.start - columns.start) * right.row..];
+                let size = [self.rows, own.len(), n];
+                cpu::multiply(y, stride, false, left, Matrix { values, ..right }, size);
+            }
+            before += width;
+        }
+    }
+}
+
 /// `y [rows, n] += x [rows, k] · weight`.
-pub(super) fn multiply(y: &mut [f32], x: &[f32], rows: usize, weight: &WeightPrimitive<Flex>, n: usize) {
-    let k = x.len() / rows.max(1);
+pub(super) fn multiply(y: &mut [f32], x: &Left<'_>, weight: &WeightPrimitive<Flex>, n: usize) {
     match weight {
         WeightPrimitive::F32(weight) => {
-            let right = Matrix::rows(weight.storage(), n.next_multiple_of(4));
-            cpu::multiply(y, n, false, Matrix::rows(x, k), right, [rows, k, n]);
+            let stride = n.next_multiple_of(4);
+            let k = weight.shape().dims::<2>()[0];
+            x.multiply(y, n, 0..k, Matrix::rows(weight.storage(), stride), n);
         }
         WeightPrimitive::Packed { quant, layout, words, scales } => {
             let packed =
                 Packed { quant: *quant, layout: *layout, words: words.storage(), scales: scales.storage() };
-            packed.multiply(y, x, rows);
+            packed.multiply(y, x);
         }
     }
 }
@@ -65,8 +95,8 @@ struct Panel {
 }
 
 impl Packed<'_> {
-    fn multiply(&self, y: &mut [f32], x: &[f32], rows: usize) {
-        let Layout { taps, channels, n } = self.layout;
+    fn multiply(&self, y: &mut [f32], x: &Left<'_>) {
+        let n = self.layout.n;
         let mut numbers = Vec::new();
         for first in (0..self.layout.n4()).step_by(PANEL_COLUMNS / 4) {
             let groups = first..(first + PANEL_COLUMNS / 4).min(self.layout.n4());
@@ -77,9 +107,8 @@ impl Packed<'_> {
                 let blocks = block..(block + PANEL_ROWS / BLOCK).min(self.layout.blocks());
                 self.unpack(&Panel { blocks, groups: groups.clone() }, &mut numbers);
                 let depth = numbers.len() / stride;
-                let left = Matrix::rows(&x[k..], taps * channels);
                 let right = Matrix::rows(&numbers, stride);
-                cpu::multiply(&mut y[first * 4..], n, false, left, right, [rows, depth, columns]);
+                x.multiply(&mut y[first * 4..], n, k..k + depth, right, columns);
                 k += depth;
             }
         }

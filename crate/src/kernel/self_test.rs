@@ -10,8 +10,8 @@ use half::f16;
 use self::products::{attention_cases, conv2d_cases, linear_cases, operand_cases, strategy_cases};
 use super::strategy::{Adapter, Strategy};
 use super::{
-    Activation, GroupNorm, MAX_TERMS, Storage, blend, geglu, group_norm, group_norm_apply, group_statistics,
-    layer_norm, sampler_step, to_rgb,
+    Activation, GroupNorm, MAX_TERMS, Operand, Storage, blend, geglu, group_norm, group_norm_apply,
+    group_statistics, layer_norm, sampler_step, to_rgb,
 };
 use crate::quantization::Quant;
 
@@ -149,6 +149,7 @@ fn activation_cases(quants: &[Option<Quant>]) -> Vec<Case> {
         conv2d_cases(),
         attention_cases(false),
         on_any_kind(group_norm_cases),
+        on_any_kind(group_norm_tail_cases),
         on_any_kind(layer_norm_cases),
         geglu_cases(),
     ]
@@ -225,6 +226,25 @@ fn group_norm_cases() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Channels that go on in a second tensor: amid a group, between lanes and amid one.
+fn group_norm_tail_cases() -> Vec<Case> {
+    let case = |(b, pixels, in_x, channels, groups): (usize, usize, usize, usize, usize)| {
+        let name = format!("group_norm {b}x{pixels}x{channels} in {groups}, {in_x} channels in x");
+        Case::new(name, move |place| {
+            let part = |channels, salt| {
+                place.activations_by([b, pixels, channels], salt, |value| value * 3.0 + 10.0)
+            };
+            let x = Operand { x: part(in_x, 1), tail: Some(part(channels - in_x, 4)) };
+            let options = GroupNorm { groups, eps: 1e-5, activation: Activation::Silu };
+            let [weight, bias] = [2, 3].map(|salt| tensor([channels], salt, place.device));
+            group_norm(x, &weight, &bias, options)
+        })
+    };
+    let shapes =
+        [(1, 5, 3, 6, 3), (2, 300, 64, 96, 8), (2, 33, 6, 20, 2), (1, 9, 12, 20, 5), (1, 300, 1, 4, 1)];
+    shapes.map(case).into_iter().collect()
 }
 
 /// Pictures in slabs, whose parts are put together.

@@ -34,12 +34,14 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-const SHARED: [(&str, &str); 10] = [
+const SHARED: [(&str, &str); 12] = [
     ("activation", include_str!("../../../shaders/shared/activation.wgsl")),
     ("attention_lane", include_str!("../../../shaders/shared/attention_lane.wgsl")),
     ("epilogue", include_str!("../../../shaders/shared/epilogue.wgsl")),
     ("input", include_str!("../../../shaders/shared/input.wgsl")),
+    ("lanes", include_str!("../../../shaders/shared/lanes.wgsl")),
     ("matrix_products", include_str!("../../../shaders/shared/matrix_products.wgsl")),
+    ("row", include_str!("../../../shaders/shared/row.wgsl")),
     ("storage", include_str!("../../../shaders/shared/storage.wgsl")),
     ("tile", include_str!("../../../shaders/shared/tile.wgsl")),
     ("vector_products", include_str!("../../../shaders/shared/vector_products.wgsl")),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::kernel::{self, Activation, Conv2d, Weight, columns_of_convolution, columns_of_rows};
+use crate::kernel::{self, Activation, Conv2d, Operand, Weight, columns_of_convolution, columns_of_rows};
 
 /// Size of a layer that an adapter can stand beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(crate) struct LowRank {
 
 impl LowRank {
     /// What it adds to a linear layer's output for `x`, onto `residual`.
-    pub(crate) fn linear(&self, x: Tensor<3>, residual: Option<Tensor<3>>) -> Tensor<3> {
+    pub(crate) fn linear(&self, x: Operand, residual: Option<Tensor<3>>) -> Tensor<3> {
         let low = kernel::linear(x, &self.down, None, None, Activation::None);
         kernel::linear(low, &self.up, None, residual, Activation::None)
     }

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adapters::{Adaptable, LayerShape, Slot};
 use crate::error::Result;
-use crate::kernel::{self, Activation, Conv2d, Weight, WeightSlices, padded};
+use crate::kernel::{self, Activation, Conv2d, Operand, Weight, WeightSlices, padded};
 use crate::weights::Weights;
 
 /// A place in a part's tree of weights: the code that reads a layer spells its name as the file does. Layers are loaded in
@@ -140,11 +140,12 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: impl Into<Operand>) -> Tensor<3> {
         self.forward_then(x, Activation::None)
     }
 
-    pub(crate) fn forward_then(&self, x: Tensor<3>, activation: Activation) -> Tensor<3> {
+    pub(crate) fn forward_then(&self, x: impl Into<Operand>, activation: Activation) -> Tensor<3> {
+        let x = x.into();
         match self.adapters.get() {
             None => kernel::linear(x, &self.weight, self.bias.as_ref(), None, activation),
             Some(adapters) => {
@@ -159,12 +160,12 @@ impl Linear {
     pub(crate) fn forward_onto(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let residual = match self.adapters.get() {
             None => residual,
-            Some(adapters) => adapters.linear(x.clone(), Some(residual)),
+            Some(adapters) => adapters.linear(x.clone().into(), Some(residual)),
         };
-        self.product(x, Some(residual))
+        self.product(x.into(), Some(residual))
     }
 
-    fn product(&self, x: Tensor<3>, residual: Option<Tensor<3>>) -> Tensor<3> {
+    fn product(&self, x: Operand, residual: Option<Tensor<3>>) -> Tensor<3> {
         kernel::linear(x, &self.weight, self.bias.as_ref(), residual, Activation::None)
     }
 }
@@ -234,7 +235,13 @@ impl Norm {
         kernel::layer_norm(x, &self.weight, &self.bias, eps)
     }
 
-    pub(crate) fn group(&self, x: Tensor<3>, groups: usize, eps: f32, activation: Activation) -> Tensor<3> {
+    pub(crate) fn group(
+        &self,
+        x: impl Into<Operand>,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> Tensor<3> {
         let options = kernel::GroupNorm { groups, eps, activation };
         kernel::group_norm(x, &self.weight, &self.bias, options)
     }

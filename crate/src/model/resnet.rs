@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::layers::{Conv3x3, Image, Linear, Loader, Norm};
 use super::slabs::{Normed, Slabs};
 use crate::error::Result;
-use crate::kernel::Activation;
+use crate::kernel::{Activation, Operand};
 
 /// Groups and epsilon of a part's group norms.
 #[derive(Debug, Clone, Copy)]
@@ -58,19 +58,26 @@ impl ResnetBlock {
         Some(self.time_emb_proj.as_ref()?.forward(activated.clone()))
     }
 
-    /// `shift` is a table of [`Self::time_shift`] and the call to use.
-    pub(crate) fn forward(&self, x: Image, shift: Option<(&Tensor<3>, usize)>) -> Image {
+    /// `skip` has more channels of `x`, a result of the way down; `shift` is a table of [`Self::time_shift`] and the call to
+    /// use.
+    pub(crate) fn forward(
+        &self,
+        x: Image,
+        skip: Option<Tensor<3>>,
+        shift: Option<(&Tensor<3>, usize)>,
+    ) -> Image {
         let Groups { count, eps } = self.groups;
+        let Image { pixels, height, width } = x;
+        let input = Operand { x: pixels, tail: skip };
         // First, so that the norm may take the place of an input that nobody else needs.
-        let shortcut = self.conv_shortcut.as_ref().map(|conv| conv.forward(x.pixels.clone()));
-        let (pixels, shortcut) = match shortcut {
-            Some(shortcut) => (x.pixels, shortcut),
-            None => (x.pixels.clone(), x.pixels),
+        let shortcut = match &self.conv_shortcut {
+            Some(conv) => conv.forward(input.clone()),
+            None => input.clone().concatenated(),
         };
-        let normed = self.norm1.group(pixels, count, eps, Activation::Silu);
-        let hidden = self.shifted(Image { pixels: normed, ..x }, shift);
+        let normed = self.norm1.group(input, count, eps, Activation::Silu);
+        let hidden = self.shifted(Image { pixels: normed, height, width }, shift);
         let normed = self.norm2.group(hidden.pixels, count, eps, Activation::Silu);
-        let normed = Image { pixels: normed, height: x.height, width: x.width };
+        let normed = Image { pixels: normed, height, width };
         self.conv2.forward_with(normed, |same| same, None, Some(shortcut))
     }
 

@@ -93,9 +93,9 @@ impl Layer {
         inputs.text_keys.extend(self.transformer.as_ref().map(|it| it.text_keys(prompt_embeds)));
     }
 
-    fn forward(&self, x: Image, cursor: &mut Cursor<'_>) -> Image {
+    fn forward(&self, x: Image, skip: Option<Image>, cursor: &mut Cursor<'_>) -> Image {
         let shift = cursor.time_shifts.next().map(|table| (table, cursor.call));
-        let x = self.resnet.forward(x, shift);
+        let x = self.resnet.forward(x, skip.map(|skip| skip.pixels), shift);
         match &self.transformer {
             Some(transformer) => transformer.forward(x, cursor.text_keys.next().map_or(&[], Vec::as_slice)),
             None => x,
@@ -136,7 +136,7 @@ impl DownStage {
 
     pub(crate) fn forward(&self, mut x: Image, skips: &mut Vec<Image>, cursor: &mut Cursor<'_>) -> Image {
         for layer in &self.layers {
-            x = layer.forward(x, cursor);
+            x = layer.forward(x, None, cursor);
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
@@ -173,7 +173,7 @@ impl MidStage {
     }
 
     pub(crate) fn forward(&self, x: Image, cursor: &mut Cursor<'_>) -> Image {
-        self.layers.iter().fold(x, |x, layer| layer.forward(x, cursor))
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, None, cursor))
     }
 }
 
@@ -222,10 +222,7 @@ impl UpStage {
 
     pub(crate) fn forward(&self, mut x: Image, skips: &mut Vec<Image>, cursor: &mut Cursor<'_>) -> Image {
         for layer in &self.layers {
-            if let Some(skip) = skips.pop() {
-                x.pixels = Tensor::cat(vec![x.pixels, skip.pixels], 2);
-            }
-            x = layer.forward(x, cursor);
+            x = layer.forward(x, skips.pop(), cursor);
         }
         let Some(upsampler) = &self.upsampler else { return x };
         let doubled = (x.height * 2, x.width * 2);

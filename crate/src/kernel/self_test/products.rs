@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 use super::{Case, Place, tensor, values};
 use crate::kernel::strategy::{Adapter, Operation, Product, Strategy};
 use crate::kernel::{
-    Activation, Attention, Conv2d, Storage, Weight, attention_by, conv2d, conv2d_by, linear, linear_by,
-    padded,
+    Activation, Attention, Conv2d, Operand, Storage, Weight, attention_by, conv2d, conv2d_by, linear,
+    linear_by, padded,
 };
 use crate::quantization::{Layout, Packed, Quant, pack};
 
@@ -116,6 +116,20 @@ fn product_cases(strategy: Strategy, quant: Option<Quant>) -> Vec<Case> {
             let bias = (n > 24).then(|| padded(&values(n, 3), place.device));
             let x = place.activations_by([1, rows, k], 1, |value| value * 0.1);
             linear_by(Some(strategy), x, &weight, bias.as_ref(), None, Activation::Geglu)
+        }));
+    }
+    // Rows that go on in a second tensor, amid a block or a vector, with as many operands as there can be.
+    let with_tail = [(70, 40, 100, 130), (9, 13, 31, 17)];
+    for (rows, in_x, k, n) in with_tail.into_iter().filter(|_| suits(1)) {
+        let name = format!("linear {strategy} {quant:?} {rows}x{k}x{n}, {in_x} of {k} in x");
+        cases.push(Case::new(name, move |place| {
+            let weight = weight(quant, Layout { taps: 1, channels: k, n }, place.device);
+            let bias = padded(&values(n, 3), place.device);
+            let (residual, _kept) = Residual::Kept.tensor([1, rows, n], place);
+            let [x, tail] = [(in_x, 1), (k - in_x, 5)]
+                .map(|(channels, salt)| place.activations([1, rows, channels], salt));
+            let x = Operand { x, tail: Some(tail) };
+            linear_by(Some(strategy), x, &weight, Some(&bias), residual, Activation::None)
         }));
     }
     for (b, channels, shape) in conv2d_shapes.into_iter().filter(|(_, channels, _)| suits(*channels)) {
