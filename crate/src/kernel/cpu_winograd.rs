@@ -34,7 +34,7 @@ pub(super) fn conv2d(y: &mut [f32], x: &[f32], c_in: usize, weight: &WeightPrimi
     let image = Tiles::of(shape);
     let tiles = y.len() / shape.out_channels / image.pixels() * image.count();
     let most = (TILE_BUDGET / (POINTS * c_in)).max(LEAST_TILES);
-    let (mut weights, mut sums, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut weights, mut sums) = (Vec::new(), Vec::new());
     for start in (0..tiles).step_by(most) {
         let tiles = start..(start + most).min(tiles);
         let inputs = transform_inputs(x, c_in, shape, &image, tiles.clone());
@@ -42,8 +42,9 @@ pub(super) fn conv2d(y: &mut [f32], x: &[f32], c_in: usize, weight: &WeightPrimi
         for first in (0..groups).step_by(PANEL_GROUPS) {
             let panel = first..(first + PANEL_GROUPS).min(groups);
             let width = panel.len() * 4;
-            let taps = panels::columns(weight, shape.out_channels, panel, &mut numbers);
-            transform_weights(taps, width, c_in, &mut weights);
+            panels::with_columns(weight, shape.out_channels, panel, |taps| {
+                transform_weights(taps, width, c_in, &mut weights);
+            });
             sums.resize(tiles.len() * POINTS * width, 0.0);
             for point in 0..POINTS {
                 let left = Matrix::rows(&inputs[point * c_in..], POINTS * c_in);

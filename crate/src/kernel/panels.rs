@@ -1,5 +1,6 @@
 //! Matrix products on the CPU. A packed weight is unpacked a panel at a time, so that its numbers never exist as a whole.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use burn::backend::TensorMetadata as _;
@@ -13,6 +14,17 @@ use crate::quantization::{BLOCK, Layout, Quant};
 /// Columns and rows of the largest panel: 2 MiB of numbers, which a core's cache holds.
 const PANEL_COLUMNS: usize = 1024;
 const PANEL_ROWS: usize = 512;
+
+thread_local! {
+    static NUMBERS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends `work` memory to unpack panels to, always the same: fresh memory would have to be cleared.
+fn with_numbers(work: impl FnOnce(&mut Vec<f32>)) {
+    let mut numbers = NUMBERS.take();
+    work(&mut numbers);
+    NUMBERS.set(numbers);
+}
 
 /// The left side of a product, `[rows, k]`: its columns lie in one slice, or the next ones in the next slice.
 pub(super) struct Left<'a> {
@@ -54,28 +66,28 @@ pub(super) fn multiply(y: &mut [f32], x: &Left<'_>, weight: &WeightPrimitive<Fle
         WeightPrimitive::Packed { quant, layout, words, scales } => {
             let packed =
                 Packed { quant: *quant, layout: *layout, words: words.storage(), scales: scales.storage() };
-            packed.multiply(y, x);
+            with_numbers(|numbers| packed.multiply(y, x, numbers));
         }
     }
 }
 
-/// All rows of some groups of four columns of a weight of `n` columns; `numbers` is where they are unpacked to.
-pub(super) fn columns<'a>(
-    weight: &'a WeightPrimitive<Flex>,
+/// Hands `work` all rows of some groups of four columns of a weight of `n` columns.
+pub(super) fn with_columns(
+    weight: &WeightPrimitive<Flex>,
     n: usize,
     groups: Range<usize>,
-    numbers: &'a mut Vec<f32>,
-) -> Matrix<'a> {
+    work: impl FnOnce(Matrix<'_>),
+) {
     match weight {
         WeightPrimitive::F32(weight) => {
-            Matrix::rows(&weight.storage()[groups.start * 4..], n.next_multiple_of(4))
+            work(Matrix::rows(&weight.storage()[groups.start * 4..], n.next_multiple_of(4)));
         }
         WeightPrimitive::Packed { quant, layout, words, scales } => {
             let packed =
                 Packed { quant: *quant, layout: *layout, words: words.storage(), scales: scales.storage() };
             let stride = groups.len() * 4;
-            packed.unpack(&Panel { blocks: 0..layout.blocks(), groups }, numbers);
-            Matrix::rows(numbers, stride)
+            let panel = Panel { blocks: 0..layout.blocks(), groups };
+            with_numbers(|numbers| work(Matrix::rows(packed.unpack(&panel, numbers), stride)));
         }
     }
 }
@@ -95,9 +107,8 @@ struct Panel {
 }
 
 impl Packed<'_> {
-    fn multiply(&self, y: &mut [f32], x: &Left<'_>) {
+    fn multiply(&self, y: &mut [f32], x: &Left<'_>, numbers: &mut Vec<f32>) {
         let n = self.layout.n;
-        let mut numbers = Vec::new();
         for first in (0..self.layout.n4()).step_by(PANEL_COLUMNS / 4) {
             let groups = first..(first + PANEL_COLUMNS / 4).min(self.layout.n4());
             let stride = groups.len() * 4;
@@ -105,9 +116,9 @@ impl Packed<'_> {
             let mut k = 0;
             for block in (0..self.layout.blocks()).step_by(PANEL_ROWS / BLOCK) {
                 let blocks = block..(block + PANEL_ROWS / BLOCK).min(self.layout.blocks());
-                self.unpack(&Panel { blocks, groups: groups.clone() }, &mut numbers);
-                let depth = numbers.len() / stride;
-                let right = Matrix::rows(&numbers, stride);
+                let depth = self.rows(&blocks);
+                let right =
+                    Matrix::rows(self.unpack(&Panel { blocks, groups: groups.clone() }, numbers), stride);
                 x.multiply(&mut y[first * 4..], n, k..k + depth, right, columns);
                 k += depth;
             }
@@ -115,37 +126,49 @@ impl Packed<'_> {
     }
 
     /// The numbers of a panel, row by row; rows that only fill a tap's last block are left out.
-    fn unpack(&self, panel: &Panel, to: &mut Vec<f32>) {
+    fn unpack<'b>(&self, panel: &Panel, to: &'b mut Vec<f32>) -> &'b [f32] {
         let width = panel.groups.len() * 4;
-        let rows =
-            |block: usize| (self.layout.channels - block % self.layout.tap_blocks() * BLOCK).min(BLOCK);
-        to.resize(panel.blocks.clone().map(rows).sum::<usize>() * width, 0.0);
-        let mut rest = to.as_mut_slice();
+        let size = self.rows(&panel.blocks) * width;
+        if to.len() < size {
+            to.resize(size, 0.0);
+        }
+        let to = &mut to[..size];
+        let mut rest = &mut *to;
         let mut parts = Vec::new();
         for block in panel.blocks.clone() {
-            let (part, others) = std::mem::take(&mut rest).split_at_mut(rows(block) * width);
+            let part = self.rows(&(block..block + 1)) * width;
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(part);
             parts.push((block, part));
             rest = others;
         }
         each(parts, |(block, part)| self.unpack_block(block, &panel.groups, part));
+        to
+    }
+
+    /// Rows of some blocks that are no filling.
+    fn rows(&self, blocks: &Range<usize>) -> usize {
+        let rows =
+            |block: usize| (self.layout.channels - block % self.layout.tap_blocks() * BLOCK).min(BLOCK);
+        blocks.clone().map(rows).sum()
     }
 
     /// The rows of one block that `to` has room for.
     fn unpack_block(&self, block: usize, groups: &Range<usize>, to: &mut [f32]) {
         let (n4, width) = (self.layout.n4(), groups.len() * 4);
-        let halves = |pair: &u32| [*pair as u16, (*pair >> 16) as u16];
-        let scales: Vec<f32> = self.scales[block * n4 * 2..][groups.start * 2..groups.end * 2]
-            .iter()
-            .flat_map(halves)
-            .map(|bits| f16::from_bits(bits).to_f32())
-            .collect();
+        let halves = |pair: u32| [pair as u16, (pair >> 16) as u16].map(|bits| f16::from_bits(bits).to_f32());
+        let mut scales: Scales = std::array::from_fn(|_| Vec::with_capacity(groups.len()));
+        let pairs = &self.scales[block * n4 * 2..][groups.start * 2..groups.end * 2];
+        for pair in pairs.as_chunks().0 {
+            let [[a, b], [c, d]] = pair.map(halves);
+            scales.iter_mut().zip([a, b, c, d]).for_each(|(scales, scale)| scales.push(scale));
+        }
         let words = &self.words[block * self.quant.block_words() * n4..];
         let line = |at: usize| &words[at * n4..][groups.clone()];
         for (row, to) in to.chunks_exact_mut(width).enumerate() {
             match self.quant {
                 Quant::Q8 => row_of_q8(line(row), &scales, to),
-                Quant::Q4 => row_of_q4(line(row / 2), row % 2, &scales, to),
-                Quant::Q6 => row_of_q6(line(row / 2), line(16 + row / 4), row % 4, &scales, to),
+                Quant::Q4 => row_of_q4(line(row / 2), (row % 2) as u32, &scales, to),
+                Quant::Q6 => row_of_q6(line(row / 2), line(16 + row / 4), (row % 4) as u32, &scales, to),
             }
         }
     }
@@ -163,35 +186,36 @@ fn each<T>(items: Vec<T>, work: impl Fn(T)) {
     items.into_iter().for_each(work);
 }
 
-fn row_of_q8(words: &[u32], scales: &[f32], to: &mut [f32]) {
-    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
-    for ((to, scales), word) in columns.zip(words) {
-        let integers = word.to_le_bytes().map(|byte| f32::from(byte as i8));
-        *to = std::array::from_fn(|lane| integers[lane] * scales[lane]);
-    }
+/// Scales of each group's first column, then of its second one, and so on.
+type Scales = [Vec<f32>; 4];
+
+fn row_of_q8(words: &[u32], scales: &Scales, to: &mut [f32]) {
+    row(words.iter(), scales, to, |word, lane| ((word << (24 - 8 * lane)) as i32) >> 24);
 }
 
-fn row_of_q4(words: &[u32], odd: usize, scales: &[f32], to: &mut [f32]) {
-    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
-    for ((to, scales), word) in columns.zip(words) {
-        let half = word >> (16 * odd);
-        *to = std::array::from_fn(|lane| in_place(half, 0xf, 4 * lane) * scales[lane] - 8.0 * scales[lane]);
-    }
+fn row_of_q4(words: &[u32], odd: u32, scales: &Scales, to: &mut [f32]) {
+    row(words.iter(), scales, to, |word, lane| (word >> (16 * odd + 4 * lane) & 0xf) as i32 - 8);
 }
 
-fn row_of_q6(words: &[u32], high: &[u32], row: usize, scales: &[f32], to: &mut [f32]) {
-    let columns = to.as_chunks_mut::<4>().0.iter_mut().zip(scales.as_chunks::<4>().0);
-    for ((to, scales), (word, high)) in columns.zip(words.iter().zip(high)) {
-        let (half, pairs) = (word >> (16 * (row % 2)), high >> (8 * row));
-        *to = std::array::from_fn(|lane| {
-            let integer = in_place(half, 0xf, 4 * lane) + 16.0 * in_place(pairs, 0x3, 2 * lane);
-            integer * scales[lane] - 32.0 * scales[lane]
-        });
-    }
+fn row_of_q6(words: &[u32], high: &[u32], row_of_four: u32, scales: &Scales, to: &mut [f32]) {
+    row(words.iter().zip(high), scales, to, |(word, high), lane| {
+        let low = word >> (16 * (row_of_four % 2) + 4 * lane) & 0xf;
+        (low + 16 * (high >> (8 * row_of_four + 2 * lane) & 0x3)) as i32 - 32
+    });
 }
 
-/// The bits of `word` under `mask` moved up by `shift`, as a number: divided by a power of two after the conversion,
-/// which is exact, because vector units of before AVX2 have one shift for all lanes.
-fn in_place(word: u32, mask: u32, shift: usize) -> f32 {
-    (word & mask << shift) as i32 as f32 * (1.0 / (1_u32 << shift) as f32)
+/// `integer` of each group's words and of each of its four lanes, times its scale. One lane of several groups fills a
+/// vector: before AVX2, vector units have one shift for all their numbers.
+#[inline(always)]
+fn row<W: Copy>(
+    words: impl Iterator<Item = W>,
+    [first, second, third, fourth]: &Scales,
+    to: &mut [f32],
+    integer: impl Fn(W, u32) -> i32,
+) {
+    let scales = first.iter().zip(second).zip(third.iter().zip(fourth));
+    for ((to, words), ((a, b), (c, d))) in to.as_chunks_mut::<4>().0.iter_mut().zip(words).zip(scales) {
+        let scales = [a, b, c, d];
+        *to = std::array::from_fn(|lane| integer(words, lane as u32) as f32 * scales[lane]);
+    }
 }
